@@ -1,0 +1,50 @@
+"""Makes the synthetic commands, spoken by espeak-ng, and prepares their manifests."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vofp_plugin.dataio.manifests import is_prepared, mark_prepared, utterance_row, write_splits
+from vofp_plugin.dataio.synthetic import make_corpus
+
+
+def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, skip_prep=False):
+    """Writes train.csv, valid.csv and test.csv by speaker folds over all voices.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Where the corpus is, or is made if the folder is new or empty.
+    save_folder : str or Path
+        Where the manifests go.
+    fold : int
+        Which speaker fold is tested.
+    num_folds : int
+        Number of speaker folds.
+    skip_prep : bool
+        Do nothing: the manifests are there.
+
+    Raises
+    ------
+    ImportError
+        If the corpus must be made and the package espeakng-loader is missing.
+    FileExistsError
+        If the data folder holds anything else than this corpus.
+    ValueError
+        If an option is out of range or a file is refused; no manifest is written then.
+    """
+    if skip_prep:
+        return
+    data_folder = Path(data_folder)
+    options = {
+        "data_folder": str(data_folder.resolve()),
+        "fold": fold,
+        "num_folds": num_folds,
+    }
+    utterances = make_corpus(data_folder)
+    if is_prepared(save_folder, options):
+        return
+    progress = tqdm(utterances, desc="Checking audio", unit="file", disable=None)
+    rows = [utterance_row(path, data_folder, speaker, word) for path, speaker, word in progress]
+    write_splits(rows, save_folder, fold, num_folds)
+    mark_prepared(save_folder, options)

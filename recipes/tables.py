@@ -1,0 +1,78 @@
+"""Rewrite the tables of the READMEs from results.csv, or check them.
+
+> python recipes/tables.py [--check]
+
+A table stands between two marks; KEY=VALUE keeps only such rows (VALUE,VALUE: any of these):
+
+    <!-- table: LABEL KEY=VALUE ... -->
+    <!-- end table -->
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.records import COLUMNS, read_rows
+from vofp_plugin.utils.tables import comparison_table
+
+ROOT = Path(__file__).resolve().parent.parent
+START = re.compile(r"<!-- table: (.*?) *-->")
+REGION = re.compile(START.pattern + r"\n(.*?)<!-- end table -->", re.DOTALL)
+
+
+def select_rows(rows, mark):
+    """Rows that a mark such as "google-kws condition=quiet" names."""
+    label, *filters = mark.split()
+    chosen = [row for row in rows if row["label"] == label]
+    for key, _, values in (text.partition("=") for text in filters):
+        if key not in COLUMNS:
+            raise ValueError(f"got the key {key!r} in mark {mark!r}, expected one of {COLUMNS}")
+        chosen = [row for row in chosen if str(row[key]) in values.split(",")]
+    if not chosen:
+        raise ValueError(f"got no recorded row for the mark {mark!r}; see recipes/results.csv")
+    return chosen
+
+
+def rewrite(text, rows):
+    """README text with every table made anew."""
+    if len(START.findall(text)) != len(REGION.findall(text)):
+        raise ValueError("got a table mark without <!-- end table -->, expected one after each")
+
+    def table(match):
+        body = comparison_table(select_rows(rows, match[1]))
+        return f"<!-- table: {match[1]} -->\n{body}<!-- end table -->"
+
+    return REGION.sub(table, text)
+
+
+def main(argv=None, root=ROOT):
+    """Rewrite or check all READMEs under the root; return the exit status."""
+    parser = argparse.ArgumentParser(description="Make the tables of the READMEs from results.csv")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a table differs")
+    check = parser.parse_args(argv).check
+    try:
+        rows = read_rows(root / "recipes" / "results.csv")
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    status = 0
+    for path in [root / "README.md", *sorted((root / "recipes").rglob("README.md"))]:
+        text = path.read_text(encoding="utf-8")
+        try:
+            new_text = rewrite(text, rows)
+        except ValueError as error:
+            sys.exit(f"{path.relative_to(root)}: {error}")
+        if new_text == text:
+            continue
+        print(f"{path.relative_to(root)}: table {'differs' if check else 'rewritten'}")
+        if check:
+            status = 1
+            continue
+        with whole_file(path) as partial:
+            partial.write_text(new_text, encoding="utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

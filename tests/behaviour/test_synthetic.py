@@ -1,0 +1,251 @@
+"""The synthetic corpus: distinct voices, takes that differ, made whole, once and repeatably."""
+
+import importlib
+import itertools
+import random
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from vofp_plugin.dataio import synthetic
+from vofp_plugin.dataio.espeak import Espeak, Voice
+from vofp_plugin.dataio.manifests import SPLITS, check_disjoint, read_manifest
+from vofp_plugin.dataio.synthetic import (
+    ACCENTS,
+    COMMANDS,
+    MARKER,
+    MAX_SPEECH_DURATION,
+    MIN_VOICE_DISTANCE,
+    PEAK_LEVELS,
+    candidate_voices,
+    distinct_voices,
+    make_corpus,
+    spectral_distance,
+    voice_spectrum,
+)
+
+TINY = {"words": ["yes", "stop"], "num_speakers": 3, "num_takes": 2}
+PLAIN = Voice(accent="en-us", variant="adam", pitch=50, pitch_range=50, rate=150)
+
+
+@pytest.fixture
+def espeak():
+    pytest.importorskip("espeakng_loader", reason="needs the extra 'synthetic'")
+    return Espeak()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished tiny corpus and its utterances; tests leave it as it is."""
+    pytest.importorskip("espeakng_loader", reason="needs the extra 'synthetic'")
+    folder = tmp_path_factory.mktemp("synthetic") / "corpus"
+    return folder, make_corpus(folder, **TINY)
+
+
+def snapshot(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def read_speech(path):
+    """The word alone, at a peak of 1, and its sample rate."""
+    samples, sample_rate = soundfile.read(path)
+    (loud,) = np.nonzero(samples)
+    return samples[loud[0] : loud[-1] + 1] / np.abs(samples).max(), sample_rate
+
+
+def test_corpus_holds_every_take_of_every_word_and_nothing_else(tiny):
+    folder, utterances = tiny
+    speakers = sorted({utterance.speaker for utterance in utterances})
+    assert len(speakers) == 3
+    expected = {
+        f"{word}/{speaker}_nohash_{take}.flac"
+        for word in TINY["words"]
+        for speaker in speakers
+        for take in range(2)
+    }
+    assert {path.relative_to(folder).as_posix() for path, _, _ in utterances} == expected
+    assert set(snapshot(folder)) == expected | {MARKER}
+    for path, speaker, word in utterances:
+        assert (path.parent.name, path.name.split("_nohash_")[0]) == (word, speaker)
+
+
+def test_files_are_one_second_of_16_bit_mono_without_clipping(tiny):
+    low, high = (10 ** (level / 20) for level in PEAK_LEVELS)
+    for path, _, _ in tiny[1]:
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.frames) == (16000, 1, 16000)
+        assert info.subtype == "PCM_16"
+        assert 0.95 * low < np.abs(soundfile.read(path)[0]).max() < min(1.0, 1.05 * high)
+
+
+def test_takes_differ_in_more_than_level_and_leading_silence(tiny):
+    utterances = sorted(tiny[1], key=lambda utterance: (utterance.speaker, utterance.word))
+    for _, takes in itertools.groupby(utterances, key=lambda u: (u.speaker, u.word)):
+        (first, _), (second, _) = (read_speech(path) for path, _, _ in takes)
+        length = min(len(first), len(second))
+        assert np.abs(first[:length] - second[:length]).max() > 0.1
+
+
+@pytest.mark.parametrize("word", ["up", "antidisestablishmentarianism"])
+def test_speech_fits_whatever_the_word(espeak, tmp_path, word):
+    utterances = make_corpus(tmp_path / "corpus", words=[word], num_speakers=2, num_takes=2)
+    for path, _, _ in utterances:
+        speech, sample_rate = read_speech(path)
+        assert soundfile.info(path).duration == 1.0
+        assert 0.1 < len(speech) / sample_rate < MAX_SPEECH_DURATION + 0.01
+
+
+def test_another_sample_rate_keeps_the_duration(espeak, tmp_path):
+    utterances = make_corpus(tmp_path / "corpus", **TINY, sample_rate=8000)
+    assert {soundfile.info(path).frames for path, _, _ in utterances} == {8000}
+
+
+def test_finished_corpus_is_found_again_without_the_synthesizer(tiny, monkeypatch):
+    folder, utterances = tiny
+    monkeypatch.setattr(synthetic, "Espeak", None)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert make_corpus(folder, **TINY) == utterances
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_interrupted_build_leaves_nothing_and_the_next_equals_an_uninterrupted_one(
+    tiny, tmp_path, monkeypatch
+):
+    write = soundfile.write
+    written = []
+
+    def write_until_stopped(path, *args, **kwargs):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *args, **kwargs)
+
+    folder = tmp_path / "corpus"
+    with monkeypatch.context() as patch:
+        patch.setattr(soundfile, "write", write_until_stopped)
+        with pytest.raises(KeyboardInterrupt):
+            make_corpus(folder, **TINY)
+    assert len(written) == 5 and list(tmp_path.iterdir()) == []
+
+    make_corpus(folder, **TINY)
+    assert snapshot(folder) == snapshot(tiny[0])
+
+
+def test_remains_of_a_killed_build_are_no_part_of_the_next(tiny, tmp_path):
+    partial = tmp_path / "corpus.partial" / "yes"
+    partial.mkdir(parents=True)
+    (partial / "half_nohash_0.flac").write_bytes(b"fLaC")
+    (tmp_path / "corpus").mkdir()  # an empty folder is as good as none
+    make_corpus(tmp_path / "corpus", **TINY)
+    assert snapshot(tmp_path / "corpus") == snapshot(tiny[0])
+    assert not partial.parent.exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"num_takes": 3}, {"words": ["yes", "go"]}])
+def test_corpus_of_other_arguments_is_refused_and_kept(tiny, change):
+    before = snapshot(tiny[0])
+    with pytest.raises(FileExistsError, match="delete this one"):
+        make_corpus(tiny[0], **{**TINY, **change})
+    assert snapshot(tiny[0]) == before
+
+
+def test_folder_of_other_files_is_refused_and_kept(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="new or empty"):
+        make_corpus(tmp_path, **TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_speakers": 0}, {"num_takes": 0}, {"words": []}, {"words": ["yes", "yes"]}]
+)
+def test_impossible_arguments_are_refused(tmp_path, change):
+    with pytest.raises(ValueError, match="expected"):
+        make_corpus(tmp_path / "corpus", **{**TINY, **change})
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_missing_package_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(ImportError, match=r"pip install vofp_plugin\[synthetic\]"):
+        make_corpus(tmp_path / "corpus", **TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_default_corpus_has_80_distinct_voices_of_every_accent(espeak):
+    voices = distinct_voices(espeak, candidate_voices(espeak.variants), COMMANDS, num_voices=80)
+    assert len({voice.name for voice in voices}) == 80
+    assert len({voice.variant for voice in voices}) >= 60
+    assert {voice.accent for voice in voices} == set(ACCENTS)
+    assert all("_" not in voice.name and " " not in voice.name for voice in voices)
+
+
+def test_near_identical_voices_are_removed(espeak):
+    # These two variants are the same formants under two names.
+    twin = replace(PLAIN, variant="klatt6")
+    woman = replace(PLAIN, variant="f1")
+    voices = distinct_voices(espeak, [PLAIN, twin, woman], COMMANDS, num_voices=2)
+    assert voices == [PLAIN, woman]
+
+
+def test_too_few_distinct_voices_are_refused(espeak):
+    with pytest.raises(ValueError, match="ask for at most 1"):
+        distinct_voices(espeak, [PLAIN, PLAIN], COMMANDS, num_voices=2)
+
+
+def test_takes_of_a_voice_lie_nearer_than_two_voices_may(espeak):
+    generator = random.Random(0)
+    for voice in candidate_voices(espeak.variants)[:5]:
+        slow, fast = (
+            replace(voice, pitch=voice.pitch + step, rate=round(voice.rate * ratio))
+            for step, ratio in ((-synthetic.TAKE_PITCH_STEP, 0.92), (0, generator.uniform(1, 1.08)))
+        )
+        spectra = [voice_spectrum(espeak, take, COMMANDS) for take in (slow, fast)]
+        assert spectral_distance(*spectra) < MIN_VOICE_DISTANCE
+
+
+def test_candidates_depend_on_the_seed():
+    variants = ["f1", "f2", "m1"]
+    assert candidate_voices(variants, seed=1) == candidate_voices(variants, seed=1)
+    assert candidate_voices(variants, seed=1) != candidate_voices(variants, seed=2)
+
+
+def test_a_fresh_espeak_repeats_itself(espeak):
+    first = [espeak.say(word, PLAIN) for word in ("yes", "yes")]
+    again = Espeak()
+    assert all(torch.equal(samples, again.say("yes", PLAIN)) for samples in first)
+
+
+@pytest.mark.parametrize("change", [{"variant": "nobody"}, {"accent": "nowhere"}])
+def test_unknown_voices_are_refused(espeak, change):
+    with pytest.raises(ValueError, match="nobody|nowhere"):
+        espeak.say("yes", replace(PLAIN, **change))
+
+
+def test_recipe_makes_the_corpus_and_splits_it_by_speaker(espeak, tmp_path, repo_root, monkeypatch):
+    monkeypatch.syspath_prepend(repo_root / "recipes" / "Synthetic-commands" / "personalized_kws")
+    recipe = importlib.import_module("synthetic_commands_prepare")
+    small = partial(make_corpus, words=["yes", "no"], num_speakers=6, num_takes=1)
+    monkeypatch.setattr(recipe, "make_corpus", small)
+
+    tested = []
+    for fold in range(3):
+        save_folder = tmp_path / f"fold{fold}"
+        recipe.prepare_synthetic_commands(tmp_path / "data", save_folder, fold=fold, num_folds=3)
+        check_disjoint({split: save_folder / f"{split}.csv" for split in SPLITS})
+        rows = {}
+        for split in SPLITS:
+            rows |= read_manifest(save_folder / f"{split}.csv", tmp_path / "data")
+        assert len(rows) == 12
+        assert {row["command"] for row in rows.values()} == {"yes", "no"}
+        tested += {row["spk_id"] for row in read_manifest(save_folder / "test.csv").values()}
+    assert len(tested) == len(set(tested)) == 6

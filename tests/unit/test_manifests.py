@@ -1,0 +1,361 @@
+"""Manifests: audio checks, rows, files, speaker folds."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from vofp_plugin.dataio import manifests
+from vofp_plugin.dataio.manifests import (
+    MANIFEST_COLUMNS,
+    SILENCE,
+    SPLITS,
+    check_audio,
+    check_disjoint,
+    drop_duplicates,
+    is_prepared,
+    mark_prepared,
+    read_manifest,
+    speaker_folds,
+    stable_shuffle,
+    utterance_row,
+    write_manifest,
+    write_splits,
+)
+
+HEADER = ",".join(MANIFEST_COLUMNS)
+GOOD_LINE = "a,1.0,0,16000,$data_root/a.wav,ann,yes,yes"
+
+
+def noise(seed, num_samples=1600):
+    return np.random.default_rng(seed).uniform(-0.1, 0.1, num_samples)
+
+
+def row(row_id, spk_id="ann", command="yes", audio_hash=None):
+    return {
+        "ID": row_id,
+        "duration": 1.0,
+        "start": 0,
+        "stop": 16000,
+        "wav": f"$data_root/{row_id}.wav",
+        "spk_id": spk_id,
+        "command": command,
+        "transcript": command,
+        "audio_hash": audio_hash or row_id,
+    }
+
+
+def write_lines(path, *lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_check_audio_counts_samples(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise(0), 16000)
+    assert check_audio(path) == 1600
+
+
+def test_check_audio_takes_the_rate_asked_for(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0), 8000)
+    assert check_audio(tmp_path / "a.wav", sample_rate=8000) == 1600
+
+
+def test_check_audio_refuses_a_cut_off_flac(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(0, 16000), 16000)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="a.flac"):
+        check_audio(path)
+
+
+def test_check_audio_refuses_two_channels(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([noise(0), noise(1)], axis=1), 16000)
+    with pytest.raises(ValueError, match="a.wav has 2 channels; expected 1"):
+        check_audio(tmp_path / "a.wav")
+
+
+def test_check_audio_refuses_infinite_samples(tmp_path):
+    soundfile.write(tmp_path / "a.wav", [0.0, np.inf, -np.inf], 16000, subtype="FLOAT")
+    with pytest.raises(ValueError, match="a.wav holds NaN or infinite"):
+        check_audio(tmp_path / "a.wav")
+
+
+def test_check_audio_names_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a.wav does not exist"):
+        check_audio(tmp_path / "a.wav")
+
+
+def test_utterance_row_is_relative_to_the_data_root(tmp_path):
+    path = tmp_path / "data" / "yes" / "u.1.flac"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, noise(0), 16000)
+    made = utterance_row(path, tmp_path / "data", "ann", "unknown", transcript="yes")
+    del made["audio_hash"]
+    assert made == {
+        "ID": "yes_u.1",
+        "duration": 0.1,
+        "start": 0,
+        "stop": 1600,
+        "wav": "$data_root/yes/u.1.flac",
+        "spk_id": "ann",
+        "command": "unknown",
+        "transcript": "yes",
+    }
+
+
+def test_equal_audio_has_one_hash_in_every_lossless_format(tmp_path):
+    samples = (noise(0) * 32767).astype("int16")
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    soundfile.write(tmp_path / "b.flac", samples, 16000)
+    soundfile.write(tmp_path / "c.wav", samples + 1, 16000)
+    a, b, c = (
+        utterance_row(tmp_path / name, tmp_path, "ann", "yes")["audio_hash"]
+        for name in ("a.wav", "b.flac", "c.wav")
+    )
+    assert a == b != c
+
+
+def test_drop_duplicates_keeps_the_first_and_other_speakers_and_commands():
+    rows = [
+        row("a", audio_hash="h"),
+        row("b", audio_hash="h"),
+        row("c", audio_hash="h", spk_id="bob"),
+        row("d", audio_hash="h", command="no"),
+        row("e"),
+    ]
+    assert [kept["ID"] for kept in drop_duplicates(rows)] == ["a", "c", "d", "e"]
+
+
+def test_drop_duplicates_keeps_cuts_of_one_recording():
+    cuts = [dict(row("a", audio_hash="h"), start=start) for start in (0, 16000)]
+    assert drop_duplicates(cuts) == cuts
+
+
+def test_manifest_round_trip_keeps_order_types_and_odd_text(tmp_path):
+    rows = [row("z", command='say "no, no"'), row("a b", spk_id="bjørn")]
+    path = tmp_path / "new" / "train.csv"
+    write_manifest(rows, path)
+    manifest = read_manifest(path, data_root="/corpus")
+    assert list(manifest) == ["z", "a b"]
+    assert manifest["z"]["command"] == 'say "no, no"'
+    assert manifest["a b"] == {
+        "duration": 1.0,
+        "start": 0,
+        "stop": 16000,
+        "wav": "/corpus/a b.wav",
+        "spk_id": "bjørn",
+        "command": "yes",
+        "transcript": "yes",
+    }
+    assert isinstance(manifest["z"]["duration"], float)
+    assert read_manifest(path)["z"]["wav"] == "$data_root/z.wav"
+
+
+def test_speechbrain_reads_our_manifests(tmp_path):
+    from speechbrain.dataio.dataset import DynamicItemDataset
+
+    write_manifest([row("a")], tmp_path / "train.csv")
+    dataset = DynamicItemDataset.from_csv(
+        tmp_path / "train.csv",
+        replacements={"data_root": "/corpus"},
+        output_keys=["id", "wav", "duration"],
+    )
+    assert dataset[0] == {"id": "a", "wav": "/corpus/a.wav", "duration": 1.0}
+    ours = DynamicItemDataset(
+        read_manifest(tmp_path / "train.csv", "/corpus"), output_keys=["id", "wav", "duration"]
+    )
+    assert ours[0] == dataset[0]
+
+
+@pytest.mark.parametrize("rows, message", [([], "empty split"), ([row("a")] * 2, "repeated IDs")])
+def test_write_manifest_refuses_bad_rows_and_writes_nothing(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        write_manifest(rows, tmp_path / "train.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_manifest_and_no_other_file(tmp_path, monkeypatch):
+    path = tmp_path / "train.csv"
+    write_manifest([row("a")], path)
+
+    def full_disk(source, target):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(manifests.os, "replace", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_manifest([row("b")], path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert list(read_manifest(path)) == ["a"]
+
+
+def test_read_manifest_ignores_other_columns_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text(f"{HEADER},wav_format\n{GOOD_LINE},wav\n", encoding="utf-8-sig")
+    assert set(read_manifest(path)["a"]) == set(MANIFEST_COLUMNS) - {"ID"}
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["ID,duration,wav", "a,1.0,a.wav"], r"lacks the columns \['start', 'stop', 'spk_id'"),
+        ([HEADER], "no rows"),
+        ([""], "lacks the columns"),
+        ([HEADER, GOOD_LINE, GOOD_LINE], "Row 2 .* repeats the ID 'a'"),
+        ([HEADER, "a,1.0,0"], "Row 1 .* too few or too many"),
+        ([HEADER, GOOD_LINE + ",more"], "Row 1 .* too few or too many"),
+        ([HEADER, GOOD_LINE.replace("ann", "")], "no spk_id"),
+        ([HEADER, GOOD_LINE.replace("1.0", "long")], "duration 'long'"),
+        ([HEADER, GOOD_LINE.replace("1.0", "nan")], "duration 'nan'"),
+        ([HEADER, GOOD_LINE.replace("1.0", "-1")], "duration '-1'"),
+        ([HEADER, GOOD_LINE.replace("16000", "0")], "stop '0'"),
+        ([HEADER, GOOD_LINE.replace("16000", "1.5")], "stop '1.5'"),
+        ([HEADER, GOOD_LINE.replace(",0,", ",-1,")], "start '-1'"),
+    ],
+)
+def test_read_manifest_refuses_what_is_broken(tmp_path, lines, message):
+    path = write_lines(tmp_path / "test.csv", *lines)
+    with pytest.raises(ValueError, match=message) as error:
+        read_manifest(path)
+    assert str(path) in str(error.value)
+
+
+def test_read_manifest_refuses_a_binary_file_and_a_missing_one(tmp_path):
+    soundfile.write(tmp_path / "a.flac", noise(0), 16000)
+    with pytest.raises(ValueError, match="a.flac is not a CSV"):
+        read_manifest(tmp_path / "a.flac")
+    with pytest.raises(FileNotFoundError, match="b.csv does not exist"):
+        read_manifest(tmp_path / "b.csv")
+
+
+def test_check_disjoint_names_the_speaker_and_both_splits(tmp_path):
+    paths = {split: tmp_path / f"{split}.csv" for split in SPLITS}
+    write_manifest([row("a", "ann"), row("n", SILENCE)], paths["train"])
+    write_manifest([row("b", "bob"), row("n", SILENCE)], paths["valid"])
+    write_manifest([row("c", "cleo")], paths["test"])
+    check_disjoint(paths)
+    write_manifest([row("c", "cleo"), row("d", "ann")], paths["test"])
+    with pytest.raises(ValueError, match=r"train and test share 1 speakers \(ann\)"):
+        check_disjoint(paths)
+
+
+def test_stable_shuffle_is_the_same_on_every_machine():
+    names = ["ann", "bob", "cleo", "dan", "eve"]
+    assert stable_shuffle(names) == ["cleo", "ann", "dan", "bob", "eve"]
+    assert stable_shuffle(reversed(names * 2)) == stable_shuffle(names)
+    assert stable_shuffle(names, salt="1") != stable_shuffle(names)
+
+
+@pytest.mark.parametrize("num_speakers, num_folds", [(441, 5), (24, 5), (5, 5), (4, 2), (4, 3)])
+def test_speaker_folds_test_every_speaker_once(num_speakers, num_folds):
+    speakers = [f"s{number}" for number in range(num_speakers)]
+    tested = []
+    for fold in range(num_folds):
+        splits = speaker_folds(speakers, fold, num_folds)
+        assert all(splits[split] for split in SPLITS)
+        assert sorted(sum(splits.values(), [])) == sorted(speakers)
+        tested += splits["test"]
+    assert sorted(tested) == sorted(speakers)
+
+
+def test_speaker_folds_have_the_sizes_asked_for_and_validate_on_other_speakers():
+    speakers = [f"s{number}" for number in range(100)]
+    folds = [speaker_folds(speakers, fold, 5, valid_fraction=0.25) for fold in range(5)]
+    assert [[len(fold[split]) for split in SPLITS] for fold in folds] == [[60, 20, 20]] * 5
+    assert len({name for fold in folds for name in fold["valid"]}) > 40
+    assert speaker_folds(speakers[::-1], 0, 5, valid_fraction=0.25) == folds[0]
+
+
+def test_speaker_folds_always_leave_a_speaker_to_train():
+    assert len(speaker_folds("abcde", fold=0, valid_fraction=0.9)["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    "num_speakers, options, message",
+    [
+        (4, {"fold": 0}, "Got 4 speakers .* expected at least 5"),
+        (3, {"fold": 0, "num_folds": 2}, "expected at least 4"),
+        (9, {"fold": 5}, "0 <= fold < num_folds"),
+        (9, {"fold": -1}, "0 <= fold < num_folds"),
+        (9, {"fold": None}, "0 <= fold < num_folds"),
+        (9, {"fold": 0, "num_folds": 1}, "num_folds >= 2"),
+        (9, {"fold": 0, "valid_fraction": 1.0}, "a fraction"),
+    ],
+)
+def test_speaker_folds_refuse(num_speakers, options, message):
+    with pytest.raises(ValueError, match=message):
+        speaker_folds([f"s{number}" for number in range(num_speakers)], **options)
+
+
+def spoken_rows(num_speakers=10, takes=2):
+    return [
+        row(f"s{speaker}_{take}", spk_id=f"s{speaker}")
+        for speaker in range(num_speakers)
+        for take in range(takes)
+    ]
+
+
+def ids(folder, split):
+    return set(read_manifest(folder / f"{split}.csv"))
+
+
+def test_write_splits_loses_no_row_and_shares_no_speaker(tmp_path):
+    rows = spoken_rows()
+    write_splits(rows, tmp_path, fold=1)
+    check_disjoint({split: tmp_path / f"{split}.csv" for split in SPLITS})
+    assert set().union(*(ids(tmp_path, split) for split in SPLITS)) == {r["ID"] for r in rows}
+    expected = speaker_folds({r["spk_id"] for r in rows}, fold=1)["test"]
+    assert {r["spk_id"] for r in read_manifest(tmp_path / "test.csv").values()} == set(expected)
+
+
+def test_write_splits_deals_silence_to_every_split_and_moves_no_speaker(tmp_path):
+    spoken = spoken_rows()
+    silence = [row(f"noise_{number}", SILENCE, SILENCE) for number in range(10)]
+    write_splits(spoken, tmp_path / "without", fold=0)
+    write_splits(spoken + silence, tmp_path / "with", fold=0)
+    check_disjoint({split: tmp_path / "with" / f"{split}.csv" for split in SPLITS})
+    dealt = []
+    for split in SPLITS:
+        added = ids(tmp_path / "with", split) - ids(tmp_path / "without", split)
+        assert added and ids(tmp_path / "without", split) <= ids(tmp_path / "with", split)
+        dealt += added
+    assert sorted(dealt) == sorted(r["ID"] for r in silence)
+
+
+def test_write_splits_follows_an_official_division(tmp_path):
+    official = {"train": ["s0", "s1", "unused"], "valid": ["s2"], "test": ["s3"]}
+    write_splits(spoken_rows(4), tmp_path, fold=0, speakers=official)
+    assert ids(tmp_path, "test") == {"s3_0", "s3_1"}
+    assert len(ids(tmp_path, "train")) == 4
+
+
+@pytest.mark.parametrize(
+    "official, message",
+    [
+        ({"train": ["s0", "s1"], "valid": ["s2"], "test": ["s0", "s3"]}, "train and test share"),
+        ({"train": ["s0", "s1"], "valid": ["s2"], "test": []}, "s3 is in no split"),
+        ({"train": ["s0", "s1", "s3"], "valid": ["s2"], "test": []}, "test.csv.* empty split"),
+    ],
+)
+def test_write_splits_refuses_a_bad_division_and_writes_nothing(tmp_path, official, message):
+    with pytest.raises(ValueError, match=message):
+        write_splits(spoken_rows(4), tmp_path, fold=0, speakers=official)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prepared_means_same_options_and_all_manifests(tmp_path):
+    options = {"fold": 0, "classes": "all"}
+    write_splits(spoken_rows(), tmp_path, fold=0)
+    assert not is_prepared(tmp_path, options)
+    mark_prepared(tmp_path, options)
+    assert is_prepared(tmp_path, {"classes": "all", "fold": 0})
+    assert not is_prepared(tmp_path, {**options, "fold": 1})
+    (tmp_path / "valid.csv").unlink()
+    assert not is_prepared(tmp_path, options)
+
+
+def test_new_splits_end_what_was_prepared_before(tmp_path):
+    write_splits(spoken_rows(), tmp_path, fold=0)
+    mark_prepared(tmp_path, {"fold": 0})
+    write_splits(spoken_rows(), tmp_path, fold=1)
+    assert not is_prepared(tmp_path, {"fold": 0})

@@ -1,0 +1,1 @@
+"""Variational on-the-fly personalization for SpeechBrain."""

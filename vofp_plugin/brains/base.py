@@ -1,0 +1,239 @@
+"""Training on episodes: the part of the Brain that all tasks share.
+
+A batch is an episode of N speakers. Its enrollment gives each speaker's weights, its queries run
+with them, and the loss is the evidence lower bound of `Elbo`.
+"""
+
+import json
+import time
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import get_rank
+
+from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.seeds import seeded
+
+
+class PersonalizedBrain(sb.Brain):
+    """Trains `modules.model`, a `PersonalizedModel` or `SharedModel`, on episodes.
+
+    A task's Brain adds `evaluate_batch` and `validation_scores`, and sets `episodes`.
+
+    Arguments
+    ---------
+    train_speakers : list of str
+        Speaker of every utterance of the training set.
+    **kwargs : dict
+        As for `speechbrain.Brain`; `hparams` needs the keys of `HPARAMS_NEEDED`.
+    """
+
+    HPARAMS_NEEDED = (
+        "seed",
+        "episodes",
+        "episode_shape",
+        "episodes_per_epoch",
+        "epoch_counter",
+        "elbo",
+        "augmentations",
+        "main_lr",
+        "weight_decay",
+        "train_logger",
+    )
+    HPARAMS_OPTIONAL = ("personalizer_lr",)  # needed if there is a personalizer
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        missing = [key for key in self.HPARAMS_NEEDED if not hasattr(self.hparams, key)]
+        if missing:
+            raise ValueError(f"The YAML lacks the keys {missing}, which the Brain needs.")
+        self.history = History()
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("history", self.history)
+
+    def compute_forward(self, batch, stage):
+        """Runs the queries of an episode with weights drawn for each speaker."""
+        batch = batch.to(self.device)
+        shape = self.hparams.episode_shape
+        num_speakers = len(batch.id) // shape.per_speaker
+        # Seeded by step, so that a resumed run draws what an uninterrupted one does.
+        generator = seeded(self.hparams.seed, self.optimizer_step, get_rank() or 0)
+        feats = batch.feats.data
+        for augment in self.hparams.augmentations:
+            feats = augment(feats, num_speakers, generator)
+        enrollment, queries, labels = shape.split(
+            feats, batch.relative_length, batch.label, batch.id, self.modules.model.labelled
+        )
+        weights, kl = self.modules.model.draw(enrollment, generator)
+        return self.modules.model(queries, weights), labels, kl
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Computes the loss, and keeps its terms for the log."""
+        log_probs, labels, kl = predictions
+        nll = torch.nn.functional.nll_loss(log_probs, labels, reduction="none")
+        terms = self.hparams.elbo(nll.view(len(kl), -1), kl, self.optimizer_step)
+        self.history.add(**{name: torch.as_tensor(value).item() for name, value in terms.items()})
+        return terms["loss"]
+
+    def init_optimizers(self):
+        """AdamW for the main model and, at its own rate, for all else; one-cycle schedules.
+
+        They are two optimizers because SpeechBrain clips the gradients of the first parameter
+        group of each.
+        """
+        model = self.modules.model
+        main = list(model.main_model.parameters())
+        others = [p for p in model.parameters() if all(p is not m for m in main)]
+        rates = {"main": (main, self.hparams.main_lr)}
+        if others:
+            rates["personalizer"] = (others, self.hparams.personalizer_lr)
+        steps = self.hparams.epoch_counter.limit * self.hparams.episodes_per_epoch
+        self.optimizers_dict, self.schedules = {}, {}
+        for name, (parameters, rate) in rates.items():
+            parameters = [p for p in parameters if p.requires_grad]
+            optimizer = torch.optim.AdamW(
+                parameters, lr=rate, weight_decay=self.hparams.weight_decay
+            )
+            self.optimizers_dict[name] = optimizer
+            self.schedules[name] = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=rate, total_steps=max(2, steps) + 1
+            )
+            if self.checkpointer is not None:
+                self.checkpointer.add_recoverable(f"{name}_optimizer", optimizer)
+                self.checkpointer.add_recoverable(f"{name}_schedule", self.schedules[name])
+
+    def optimizers_step(self):
+        """Averages gradients over processes, then steps optimizers and schedules."""
+        if self.distributed_launch:
+            for parameter in self.modules.parameters():
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= torch.distributed.get_world_size()
+        super().optimizers_step()
+        for schedule in self.schedules.values():
+            schedule.step()
+
+    def _wrap_distributed(self):
+        """Starts all processes from the same weights, without torch's DDP wrapper.
+
+        DDP sees only what runs through `forward`, but `draw` runs the personalizer; and
+        SpeechBrain would turn every BatchNorm, weight-injected ones included, into SyncBatchNorm,
+        which a CPU refuses. `optimizers_step` averages the gradients instead.
+        """
+        if self.distributed_launch:
+            self._broadcast(self.modules.state_dict().values())
+
+    @staticmethod
+    def _broadcast(tensors):
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, src=0)
+
+    def on_fit_start(self):
+        """Starts or resumes training."""
+        self._recover_with_advice(super().on_fit_start)
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Takes the best checkpoint."""
+        if self.checkpointer is not None and not self.checkpointer.list_checkpoints():
+            raise RuntimeError(
+                f"Found no checkpoint in {self.checkpointer.checkpoints_dir}; train first, or give "
+                "the --output_folder of a finished run."
+            )
+        self._recover_with_advice(
+            lambda: super(PersonalizedBrain, self).on_evaluate_start(max_key, min_key)
+        )
+
+    def _recover_with_advice(self, recover):
+        try:
+            recover()
+        except (RuntimeError, ValueError, EOFError, OSError) as error:
+            raise RuntimeError(
+                f"Cannot load the checkpoint in {self.checkpointer.checkpoints_dir}: "
+                f"{str(error).strip()}\nIt was made by another model or is damaged. Give another "
+                "--output_folder, or delete that folder to train anew. Nothing was changed."
+            ) from error
+
+    def on_stage_start(self, stage, epoch=None):
+        """Starts the clock of an epoch, and draws its episodes."""
+        if stage == sb.Stage.TRAIN:
+            self.history.start()
+            self.episodes.set_epoch(epoch)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Logs an epoch and keeps the checkpoint with the lowest validation NLL, and the last."""
+        if stage == sb.Stage.TRAIN:
+            if self.distributed_launch:  # running statistics of BatchNorm differ by process
+                self._broadcast(self.modules.buffers())
+            self.history.finish(epoch)
+        elif stage == sb.Stage.VALID:
+            scores = self.validation_scores()
+            self.history.epochs[-1].update(scores)
+            numbers = {key: value for key, value in self.history.epochs[-1].items()}
+            self.hparams.train_logger.log_stats({"epoch": numbers.pop("epoch")}, numbers)
+            if self.checkpointer is not None:
+                self.checkpointer.save_and_keep_only(meta=scores, min_keys=["valid_nll"])
+
+    def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs):
+        """Makes the loader of episodes for training, and SpeechBrain's for the rest."""
+        if stage != sb.Stage.TRAIN:
+            return super().make_dataloader(dataset, stage, ckpt_prefix, **loader_kwargs)
+        loader = sb.dataio.dataloader.make_dataloader(
+            dataset, batch_sampler=self.episodes, **loader_kwargs
+        )
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable(f"{ckpt_prefix}{stage.name}", loader)
+        return loader
+
+
+@register_checkpoint_hooks
+class History:
+    """Means of the loss terms and seconds of every epoch, kept in the checkpoint.
+
+    Example
+    -------
+    >>> history = History()
+    >>> history.start()
+    >>> history.add(loss=1.0)
+    >>> history.add(loss=2.0)
+    >>> history.finish(epoch=1)
+    >>> history.epochs[0]["train_loss"]
+    1.5
+    """
+
+    def __init__(self):
+        self.epochs = []
+        self._terms = []
+        self._started = 0.0
+
+    def start(self):
+        """Starts an epoch."""
+        self._terms, self._started = [], time.time()
+
+    def add(self, **terms):
+        """Adds the loss terms of one step, as floats."""
+        self._terms.append(terms)
+
+    def finish(self, epoch):
+        """Ends an epoch."""
+        means = {
+            f"train_{name}": sum(terms[name] for terms in self._terms) / len(self._terms)
+            for name in self._terms[0]
+        }
+        self.epochs.append({"epoch": epoch, **means, "seconds": time.time() - self._started})
+
+    @mark_as_saver
+    def save(self, path):
+        """Writes the epochs to `path`, as JSON."""
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(self.epochs))
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Reads the epochs from `path`."""
+        with open(path, encoding="utf-8") as stream:
+            self.epochs = json.load(stream)

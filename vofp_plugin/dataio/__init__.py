@@ -1,0 +1,1 @@
+"""Manifests, episodes and the synthetic corpus."""

@@ -1,0 +1,135 @@
+"""Noise: recorded or coloured, mixed to a signal-to-noise ratio."""
+
+from pathlib import Path
+
+import torch
+from speechbrain.dataio import audio_io
+
+COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls as 1 / frequency ** exponent
+PARTS = ("train", "test")
+
+
+def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
+    """Loads the noises of a folder, or makes coloured ones.
+
+    The first half of every noise is for training, the second half for validation and test.
+
+    Arguments
+    ---------
+    noise_folder : str, Path or None
+        Folder of wav or flac files; None makes white, pink and brown noise.
+    part : str
+        "train" or "test".
+    sample_rate : int
+        In Hz.
+    seconds : float
+        Length of each coloured noise, before it is halved.
+
+    Returns
+    -------
+    list of torch.Tensor
+        (L,) each.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no wav or flac file.
+
+    Example
+    -------
+    >>> [len(noise) for noise in load_noises(None, "test", seconds=2.0)]
+    [16000, 16000, 16000]
+    """
+    if part not in PARTS:
+        raise ValueError(f"Got part {part!r}; expected one of {PARTS}.")
+    if noise_folder is None:
+        generator = torch.Generator().manual_seed(0)
+        length = int(seconds * sample_rate)
+        noises = [coloured_noise(length, exp, generator) for exp in COLOURS.values()]
+    else:
+        noises = [_read(path, sample_rate) for path in _files(noise_folder)]
+    halves = [noise.chunk(2) for noise in noises]
+    return [half[PARTS.index(part)] for half in halves]
+
+
+def coloured_noise(length, exponent, generator=None):
+    """Makes noise whose power falls as 1 / frequency ** exponent, with unit power.
+
+    Arguments
+    ---------
+    length : int
+        Samples L.
+    exponent : float
+        0 is white, 1 pink, 2 brown.
+    generator : torch.Generator
+
+    Returns
+    -------
+    torch.Tensor
+        (L,).
+
+    Example
+    -------
+    >>> round(coloured_noise(16000, 1.0).square().mean().item(), 3)
+    1.0
+    """
+    spectrum = torch.fft.rfft(torch.randn(length, generator=generator))
+    frequency = torch.arange(len(spectrum)).clamp(min=1)
+    noise = torch.fft.irfft(spectrum * frequency ** (-exponent / 2), n=length)
+    return noise / noise.square().mean().sqrt()
+
+
+def random_chunks(noise, length, count, generator=None):
+    """Cuts `count` chunks of `length` samples at random places: (count, length)."""
+    starts = torch.randint(0, len(noise) - length + 1, (count,), generator=generator)
+    return torch.stack([noise[start : start + length] for start in starts])
+
+
+def mix(wavs, noises, snr):
+    """Adds noise to speech.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        (B, L).
+    noises : torch.Tensor
+        (B, L), of any level.
+    snr : torch.Tensor
+        Signal-to-noise ratio of each item, (B,), in dB.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, L).
+
+    Example
+    -------
+    >>> mixed = mix(torch.ones(1, 4), torch.full((1, 4), 5.0), torch.tensor([20.0]))
+    >>> mixed[0, 0].item()
+    1.100000023841858
+    """
+    ratio = _power(wavs) / _power(noises).clamp(min=1e-12)
+    gain = (ratio * 10 ** (-snr.unsqueeze(1) / 10)).sqrt()
+    return wavs + gain * noises
+
+
+def _power(wavs):
+    return wavs.square().mean(dim=1, keepdim=True)
+
+
+def _files(noise_folder):
+    folder = Path(noise_folder)
+    files = sorted(p for p in folder.glob("*") if p.suffix in (".wav", ".flac"))
+    if not files:
+        raise FileNotFoundError(
+            f"Found no .wav or .flac file in {folder}; give a folder of noises, or "
+            "--noise_folder=null for coloured noise."
+        )
+    return files
+
+
+def _read(path, sample_rate):
+    noise, rate = audio_io.load(str(path))
+    if rate != sample_rate:
+        raise ValueError(f"{path} has {rate} Hz; expected {sample_rate} Hz: resample it.")
+    return noise[0]

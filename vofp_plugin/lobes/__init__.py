@@ -1,0 +1,1 @@
+"""Networks: enrollment encoder, hyper-personalizer, personalized model, main models."""

@@ -1,0 +1,85 @@
+"""Augmentation that adds noise to log-mel features, so that cached features stay useful."""
+
+import math
+
+import torch
+from torch import nn
+
+from vofp_plugin.dataio.noise import load_noises, random_chunks
+from vofp_plugin.utils.seeds import seeded
+
+NEPERS = math.log(10) / 10  # of a power, in one dB
+
+
+class FeatureNoise(nn.Module):
+    """Adds the power of noise to that of speech, of one kind for all utterances of a speaker.
+
+    Powers add up to cross terms, which are zero on average. The noises are read, and their
+    features computed, when the first batch comes.
+
+    Arguments
+    ---------
+    front_end : FrontEnd
+        The one that computed the features of the speech.
+    noise_folder : str
+        Folder of wav or flac files; None makes coloured noise.
+    snr : list of float
+        Lowest and highest signal-to-noise ratio of an utterance, in dB.
+    probability : float
+        Share of speakers in noise.
+    chunks : int
+        Pieces of one clip's length cut of each noise.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.features import Fbank
+    >>> from vofp_plugin.dataio.features import FrontEnd
+    >>> noise = FeatureNoise(FrontEnd(Fbank(n_mels=40)), None, snr=[0.0, 20.0], probability=1.0)
+    >>> noise(torch.zeros(6, 101, 40), num_speakers=2).shape
+    torch.Size([6, 101, 40])
+    """
+
+    def __init__(self, front_end, noise_folder=None, snr=(0.0, 20.0), probability=0.5, chunks=100):
+        super().__init__()
+        self.front_end = front_end
+        self.noise_folder = noise_folder
+        self.snr = snr
+        self.probability = probability
+        self.chunks = chunks
+        self.noises = None
+
+    def forward(self, feats, num_speakers, generator=None):
+        """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
+        if self.noises is None:
+            self.noises = self._noise_features()
+        items = len(feats) // num_speakers
+        kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
+        noisy = torch.rand(num_speakers, generator=generator) < self.probability
+        chunk = torch.randint(0, self.chunks, (len(feats),), generator=generator)
+        low, high = self.snr
+        snr = low + (high - low) * torch.rand(len(feats), 1, 1, generator=generator)
+        noise = self.noises[kinds.repeat_interleave(items), chunk]
+        gain = _level(feats).cpu() - _level(noise) - snr
+        gain = torch.where(noisy.repeat_interleave(items).view(-1, 1, 1), gain, -torch.inf)
+        return _add_power(feats, (noise + gain).to(feats.device))
+
+    def _noise_features(self):
+        """Features of chunks of every kind of noise, (kinds, chunks, T, F), in dB."""
+        generator, length = seeded("noise chunks"), self.front_end.num_samples
+        return torch.stack(
+            [
+                self.front_end(random_chunks(noise, length, self.chunks, generator))
+                for noise in load_noises(self.noise_folder, "train", self.front_end.sample_rate)
+            ]
+        )
+
+
+def _level(feats):
+    """Mean power of every item, (B, 1, 1), in dB."""
+    mean = torch.exp(feats * NEPERS).mean(dim=(1, 2), keepdim=True)
+    return mean.clamp(min=1e-12).log() / NEPERS
+
+
+def _add_power(feats, others):
+    """Sum of two powers, each in dB."""
+    return torch.logaddexp(feats * NEPERS, others * NEPERS) / NEPERS

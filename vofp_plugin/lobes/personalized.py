@@ -1,0 +1,220 @@
+"""The personalized model: if you read one file, read this.
+
+    enrollment -> summary -> code -> posterior -> numbers -> weights -> main model
+       `EnrollmentEncoder`      `HyperPersonalizer`           `injected`
+
+The first line runs once for each speaker, by a forward pass alone; then any number of queries
+run with the weights, in the batch of several speakers or merged into a plain model.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from vofp_plugin.lobes.enrollment import Enrollment
+from vofp_plugin.nnet.injection import eject_, injected
+
+
+class PersonalizedModel(nn.Module):
+    """A main model whose target layers run with weights made for each speaker.
+
+    Arguments
+    ---------
+    main_model : torch.nn.Module
+        Maps features (B, T, F) to log-probabilities (B, classes).
+    encoder : EnrollmentEncoder
+    hyper_personalizer : HyperPersonalizer
+        Made for the same `main_model`.
+
+    Source
+    ------
+    Kim, Lee, Chang, Kwak. Variational On-the-Fly Personalization. ICML 2022. The formulation is
+    ours: see docs/design.md.
+
+    Example
+    -------
+    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.enrollment import ConvEmbedding, EnrollmentEncoder
+    >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
+    >>> main_model = DSCNN(num_classes=10)
+    >>> model = PersonalizedModel(
+    ...     main_model,
+    ...     EnrollmentEncoder(ConvEmbedding()),
+    ...     HyperPersonalizer(main_model, {"*.norm": "channel", "classifier": "full"}),
+    ... ).eval()
+    >>> enrollment = Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3))  # 2 speakers, K = 3
+    >>> weights = model.personalize(enrollment)
+    >>> model(torch.rand(8, 101, 40), weights).shape  # 4 queries of each speaker
+    torch.Size([8, 10])
+    """
+
+    enrollments = ("none", "own", "stranger")  # what an evaluation compares
+
+    def __init__(self, main_model, encoder, hyper_personalizer):
+        super().__init__()
+        self.main_model = main_model
+        self.encoder = encoder
+        self.hyper_personalizer = hyper_personalizer
+
+    @property
+    def labelled(self):
+        """Whether the enrollment must carry labels."""
+        return self.encoder.label_embedding is not None
+
+    def forward(self, x, weights=None):
+        """Runs the main model.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Features, (N * Q, T, F), Q items of each speaker, speaker after speaker.
+        weights : dict
+            {parameter name: (N, *shape)} from `personalize`; None runs the shared weights.
+
+        Returns
+        -------
+        torch.Tensor
+            Log-probabilities, (N * Q, classes).
+        """
+        if weights is None:
+            return self.main_model(x)
+        with injected(self.main_model, weights):
+            return self.main_model(x)
+
+    def personalize(self, enrollment):
+        """Makes the weights of N speakers: the posterior mean.
+
+        Arguments
+        ---------
+        enrollment : Enrollment or Summary
+            Utterances, or what `self.encoder.summarize` kept of them.
+
+        Returns
+        -------
+        dict
+            {parameter name: (N, *shape)}.
+        """
+        summary = self._summary(enrollment)
+        return self._weights(self.posterior(summary).mean, summary.present)
+
+    def posterior(self, summary):
+        """Gives the posterior over injected numbers (N, P) of a `Summary`."""
+        return self.hyper_personalizer(self.encoder(summary), summary.precisions)
+
+    def draw(self, enrollment, generator=None):
+        """Draws weights of N speakers from their posteriors, for training or Monte Carlo.
+
+        Arguments
+        ---------
+        enrollment : Enrollment or Summary
+        generator : torch.Generator
+
+        Returns
+        -------
+        dict
+            {parameter name: (N, *shape)}, with gradients. Speakers without enrollment get what
+            stands for none, not a draw.
+        torch.Tensor
+            KL divergence of posterior to prior, (N,), in nats; 0 without enrollment.
+        """
+        summary = self._summary(enrollment)
+        posterior = self.posterior(summary)
+        present = summary.present
+        if self.training and present.any():
+            self.hyper_personalizer.update_none(posterior.mean.detach()[present])
+        kl = posterior.kl(self.hyper_personalizer.prior()) * present
+        return self._weights(posterior.sample(generator), present), kl
+
+    def predict(self, x, enrollment, num_samples=0, generator=None):
+        """Predicts queries, with the posterior mean or by Monte Carlo.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Features, (N * Q, T, F).
+        enrollment : Enrollment or Summary
+        num_samples : int
+            Weight samples S over which probabilities are averaged; 0 uses the posterior mean.
+        generator : torch.Generator
+
+        Returns
+        -------
+        torch.Tensor
+            Log-probabilities, (N * Q, classes).
+        """
+        summary = self._summary(enrollment)
+        if num_samples == 0:
+            return self(x, self.personalize(summary))
+        samples = [self(x, self.draw(summary, generator)[0]) for _ in range(num_samples)]
+        return torch.stack(samples).logsumexp(0) - torch.tensor(float(num_samples)).log()
+
+    def merge(self, weights):
+        """Writes one speaker's weights into a plain copy of the main model.
+
+        Arguments
+        ---------
+        weights : dict
+            {parameter name: (1, *shape)} from `personalize`.
+
+        Returns
+        -------
+        torch.nn.Module
+            Of the main model's class, without weight-injected layers or anything of this plugin.
+
+        Raises
+        ------
+        ValueError
+            If the weights are for more than one speaker.
+        """
+        speakers = {weight.shape[0] for weight in weights.values()}
+        if speakers != {1}:
+            raise ValueError(f"Got weights of {max(speakers)} speakers to merge; expected one.")
+        with injected(self.main_model, weights):  # refuses weights that do not fit
+            pass
+        plain = eject_(copy.deepcopy(self.main_model))
+        merged = {name: weight[0].detach() for name, weight in weights.items()}
+        plain.load_state_dict({**plain.state_dict(), **merged})
+        return plain
+
+    def _weights(self, numbers, present):
+        """Weights of numbers (N, P); speakers that are not `present` (N,) get none's numbers."""
+        none_numbers = self.hyper_personalizer.none_numbers
+        numbers = torch.where(present.unsqueeze(1), numbers, none_numbers)
+        return self.hyper_personalizer.weights(numbers, self.main_model)
+
+    def _summary(self, enrollment):
+        if isinstance(enrollment, Enrollment):
+            return self.encoder.summarize(enrollment)
+        return enrollment
+
+
+class SharedModel(nn.Module):
+    """A main model alone behind the calls of `PersonalizedModel`: the baseline for everybody.
+
+    Arguments
+    ---------
+    main_model : torch.nn.Module
+        Maps features (B, T, F) to log-probabilities (B, classes).
+
+    Example
+    -------
+    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> SharedModel(DSCNN(num_classes=10))(torch.rand(8, 101, 40)).shape
+    torch.Size([8, 10])
+    """
+
+    enrollments = ("shared",)
+    labelled = False
+
+    def __init__(self, main_model):
+        super().__init__()
+        self.main_model = main_model
+
+    def forward(self, x, weights=None):
+        """Maps features `x` (B, T, F) to log-probabilities (B, classes)."""
+        return self.main_model(x)
+
+    def draw(self, enrollment, generator=None):
+        """Gives no weights and a KL divergence of 0 nats for each speaker, (N,)."""
+        return None, enrollment.lens.new_zeros(len(enrollment.lens))

@@ -1,0 +1,90 @@
+"""Augmentation that makes new speakers: one random vocal tract, pace and channel for each."""
+
+import math
+
+import torch
+from torch import nn
+
+
+class VirtualSpeaker(nn.Module):
+    """Turns every speaker of an episode into another one, alike in all their utterances.
+
+    Works on log-mels: the frequency axis is stretched as by another vocal-tract length, the time
+    axis as by another tempo, and a slope and a ripple over frequency are added as by another
+    voice and microphone. Only a shift in time and the level differ between utterances.
+
+    Arguments
+    ---------
+    warp : float
+        Largest relative change of frequency, e.g. 0.15.
+    tempo : float
+        Largest relative change of tempo.
+    tilt : float
+        Largest level change at both ends of the frequency axis, in dB.
+    ripple : float
+        Largest level of each of three cosines over the frequency axis, in dB.
+    shift : float
+        Largest shift in time, as a share of the clip.
+    gain : float
+        Largest change of level, in dB.
+
+    Example
+    -------
+    >>> virtual_speaker = VirtualSpeaker(warp=0.15, tempo=0.1)
+    >>> virtual_speaker(torch.rand(6, 101, 40), num_speakers=2).shape
+    torch.Size([6, 101, 40])
+    """
+
+    def __init__(self, warp=0.0, tempo=0.0, tilt=0.0, ripple=0.0, shift=0.0, gain=0.0):
+        super().__init__()
+        self.warp, self.tempo = warp, tempo
+        self.tilt, self.ripple = tilt, ripple
+        self.shift, self.gain = shift, gain
+
+    def forward(self, feats, num_speakers, generator=None):
+        """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
+        items = len(feats) // num_speakers
+
+        def per_speaker(most):
+            draw = (2 * torch.rand(num_speakers, 1, 1, generator=generator) - 1) * most
+            return draw.repeat_interleave(items, dim=0)
+
+        def per_utterance(most):
+            return (2 * torch.rand(len(feats), 1, 1, generator=generator) - 1) * most
+
+        _, num_frames, num_bands = feats.shape
+        # Places in [-1, 1] over time and frequency from which the new features are read.
+        time = torch.linspace(-1, 1, num_frames).view(1, -1, 1)
+        time = time * (1 + per_speaker(self.tempo)) + per_utterance(2 * self.shift)
+        band = torch.linspace(0, 1, num_bands).view(1, 1, -1)
+        source = warp_band(band, 1 + per_speaker(self.warp)) * 2 - 1
+        grid = torch.stack(torch.broadcast_tensors(source, time), dim=-1).to(feats.device)
+        warped = nn.functional.grid_sample(
+            feats.unsqueeze(1), grid, padding_mode="border", align_corners=True
+        )
+        colour = per_speaker(self.tilt) * (2 * band - 1) + per_utterance(self.gain)
+        for wave in (1, 2, 3):
+            colour = colour + per_speaker(self.ripple) * torch.cos(math.pi * wave * band)
+        return warped.squeeze(1) + colour.to(feats.device)
+
+
+def warp_band(band, factor, highest=8000.0):
+    """Place on a mel axis in [0, 1] of the frequency that is `factor` times that of `band`.
+
+    Arguments
+    ---------
+    band : torch.Tensor
+        Places on a mel axis from 0 Hz to `highest`, in [0, 1].
+    factor : torch.Tensor
+        Ratio of frequencies.
+    highest : float
+        In Hz.
+
+    Example
+    -------
+    >>> warp_band(torch.tensor(0.5), torch.tensor(1.0)).item()
+    0.5
+    """
+    top = math.log1p(highest / 700)
+    hertz = 700 * torch.expm1(band * top)
+    return torch.log1p(hertz * factor / 700) / top

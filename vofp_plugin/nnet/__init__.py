@@ -1,0 +1,1 @@
+"""Torch-only building blocks: weight-injected layers, injection, forms, posteriors, losses."""

@@ -1,0 +1,145 @@
+"""Forms: how many numbers describe an injected tensor, and the tensor they make.
+
+A form is made for one parameter. Its numbers are in units in which a standard deviation of s
+changes the layer's output by about s, whatever the layer's size, so one prior fits all layers.
+"""
+
+import math
+
+import torch
+
+
+class Full:
+    """One number for each weight.
+
+    Arguments
+    ---------
+    shape : torch.Size
+        Shape of the parameter, output channels first.
+
+    Example
+    -------
+    >>> form = Full(torch.Size([2, 4]))
+    >>> form.size, form.tensor(torch.ones(3, 8), None)[0, 0].tolist()
+    (8, [0.5, 0.5, 0.5, 0.5])
+    """
+
+    reads_shared = False  # whether `tensor` needs the shared weights
+
+    def __init__(self, shape, rank=None):
+        self.shape = shape
+        self.size = math.prod(shape)
+        self.scale = fan_in(shape) ** -0.5
+
+    def tensor(self, numbers, shared):
+        """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
+        return numbers.unflatten(1, self.shape) * self.scale
+
+    def start(self, shared, mode, generator=None):
+        """Numbers (size,) of the first posterior mean: no change, or the shared weights."""
+        return torch.zeros(self.size) if mode == "residual" else shared.flatten() / self.scale
+
+    def is_free(self):
+        """Says of each number (size,) whether the enrollment may change it at the start."""
+        return torch.ones(self.size, dtype=torch.bool)
+
+
+class Channel(Full):
+    """One number for each output channel: a scale of kernels and matrices, a shift of vectors.
+
+    Arguments
+    ---------
+    shape : torch.Size
+        Shape of the parameter, output channels first.
+
+    Example
+    -------
+    >>> form = Channel(torch.Size([2, 4]))
+    >>> form.size, form.tensor(torch.full((3, 2), 0.1), torch.ones(2, 4)).shape
+    (2, torch.Size([3, 2, 4]))
+    """
+
+    def __init__(self, shape, rank=None):
+        super().__init__(shape)
+        self.size = shape[0]
+        self.reads_shared = len(shape) > 1
+
+    def tensor(self, numbers, shared):
+        """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
+        if len(self.shape) == 1:
+            return numbers
+        return numbers.reshape(len(numbers), -1, *[1] * (len(self.shape) - 1)) * shared
+
+    def start(self, shared, mode, generator=None):
+        """Numbers (size,) of the first posterior mean: no change, or the shared weights."""
+        if len(self.shape) == 1:
+            return super().start(shared, mode)
+        return torch.full((self.size,), 0.0 if mode == "residual" else 1.0)
+
+
+class LowRank(Full):
+    """Two factors of rank r for kernels and matrices; `Full` for vectors.
+
+    Arguments
+    ---------
+    shape : torch.Size
+        Shape of the parameter, output channels first.
+    rank : int
+        Rank r.
+
+    Example
+    -------
+    >>> form = LowRank(torch.Size([6, 4, 3]), rank=2)
+    >>> form.size, form.tensor(torch.rand(5, 36), None).shape
+    (36, torch.Size([5, 6, 4, 3]))
+    """
+
+    def __init__(self, shape, rank):
+        super().__init__(shape)
+        self.factors = ()
+        if len(shape) > 1:
+            self.factors = ((shape[0], rank), (rank, math.prod(shape[1:])))
+            self.size = sum(math.prod(factor) for factor in self.factors)
+            self.scale /= rank**0.5
+
+    def tensor(self, numbers, shared):
+        """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
+        if not self.factors:
+            return super().tensor(numbers, shared)
+        left, right = numbers.split([math.prod(factor) for factor in self.factors], dim=1)
+        product = left.unflatten(1, self.factors[0]) @ right.unflatten(1, self.factors[1])
+        return product.reshape(-1, *self.shape) * self.scale
+
+    def start(self, shared, mode, generator=None):
+        """Numbers (size,) of the first posterior mean.
+
+        In residual mode the left factor is zero, so the change is, and the right one random,
+        so that the left one gets a gradient. In replace mode both are random.
+        """
+        if not self.factors:
+            return super().start(shared, mode)
+        numbers = torch.randn(self.size, generator=generator)
+        if mode == "residual":
+            numbers[: math.prod(self.factors[0])] = 0.0
+        return numbers
+
+    def is_free(self):
+        """Says of each number (size,) whether the enrollment may change it at the start."""
+        free = super().is_free()
+        if self.factors:
+            free = torch.arange(self.size) >= math.prod(self.factors[0])
+        return free
+
+
+FORMS = {"full": Full, "channel": Channel, "low_rank": LowRank}
+
+
+def fan_in(shape):
+    """Number of inputs that one output of a parameter of this shape sums; 1 for vectors.
+
+    Example
+    -------
+    >>> fan_in(torch.Size([8, 4, 3])), fan_in(torch.Size([8]))
+    (12, 1)
+    """
+    return math.prod(shape[1:])

@@ -1,0 +1,77 @@
+"""The training objective: a bound on the log-evidence of each speaker's queries."""
+
+import torch
+
+
+class Elbo(torch.nn.Module):
+    """Negative evidence lower bound per query, averaged over speakers.
+
+    For each speaker: mean negative log-likelihood of the queries + beta * KL / num_data. With
+    beta = 1 this bounds the log-evidence of the speaker's queries; a smaller beta is a choice
+    that results must name.
+
+    Arguments
+    ---------
+    num_data : int
+        Queries that one draw of the latent weights explains. The weights are the speaker's, so
+        this is Q, the queries per speaker, not the size of the data set.
+    beta : float
+        Weight of the KL term after the warm-up.
+    warmup_steps : int
+        Optimizer steps over which beta grows linearly from 0.
+
+    Source
+    ------
+    Kim, Lee, Chang, Kwak. Variational On-the-Fly Personalization. ICML 2022. The formulation is
+    ours: see docs/design.md.
+
+    Example
+    -------
+    >>> terms = Elbo(num_data=4, beta=0.5)(nll=torch.ones(3, 4), kl=torch.full((3,), 8.0))
+    >>> terms["loss"].item(), terms["nll"].item(), terms["kl"].item()
+    (2.0, 1.0, 8.0)
+    """
+
+    def __init__(self, num_data, beta=1.0, warmup_steps=0):
+        super().__init__()
+        if num_data < 1 or beta < 0 or warmup_steps < 0:
+            raise ValueError(
+                f"Got num_data {num_data}, beta {beta}, warmup_steps {warmup_steps}; expected "
+                "num_data >= 1 and the others >= 0."
+            )
+        self.num_data = num_data
+        self.beta = beta
+        self.warmup_steps = warmup_steps
+
+    def forward(self, nll, kl, step=None):
+        """Computes the loss and its terms.
+
+        Arguments
+        ---------
+        nll : torch.Tensor
+            Negative log-likelihood of each query, (N, Q), in nats.
+        kl : torch.Tensor
+            KL divergence of each speaker, summed over weights, (N,), in nats.
+        step : int
+            Optimizer steps done, for the warm-up; without it the warm-up is over.
+
+        Returns
+        -------
+        dict
+            Scalars "loss", "nll" and "kl" (nats) and the float "beta" in force.
+        """
+        if nll.dim() != 2 or kl.shape != nll.shape[:1]:
+            raise ValueError(
+                f"Got nll of shape {tuple(nll.shape)} and kl of shape {tuple(kl.shape)}; expected "
+                "(speakers, queries) and (speakers,)."
+            )
+        beta = self.beta * self.warmth(step)
+        terms = {"nll": nll.mean(), "kl": kl.mean(), "beta": beta}
+        terms["loss"] = terms["nll"] + beta * terms["kl"] / self.num_data
+        return terms
+
+    def warmth(self, step):
+        """Share of beta in force after `step` optimizer steps, in [0, 1]."""
+        if step is None or self.warmup_steps == 0:
+            return 1.0
+        return min(1.0, step / self.warmup_steps)

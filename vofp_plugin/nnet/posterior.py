@@ -1,0 +1,107 @@
+"""Distributions over the injected numbers: one row for each speaker, KL summed, in nats.
+
+A prior is a `DiagonalGaussian` too: see `standard_prior`.
+"""
+
+import math
+
+import torch
+
+
+class DiagonalGaussian:
+    """Independent normal distribution of every number.
+
+    Arguments
+    ---------
+    mean : torch.Tensor
+        (N, P).
+    log_var : torch.Tensor
+        Logarithm of the variance, broadcastable to (N, P).
+
+    Example
+    -------
+    >>> posterior = DiagonalGaussian(torch.zeros(3, 5), torch.zeros(3, 5))
+    >>> posterior.kl(standard_prior(1.0))
+    tensor([0., 0., 0.])
+    """
+
+    def __init__(self, mean, log_var):
+        self.mean = mean
+        self.log_var = log_var.expand_as(mean)
+
+    @property
+    def std(self):
+        """Standard deviation, (N, P)."""
+        return torch.exp(0.5 * self.log_var)
+
+    def sample(self, generator=None):
+        """Draws (N, P) with gradients to mean and log-variance (reparameterization)."""
+        noise = torch.randn(
+            self.mean.shape,
+            generator=generator,
+            dtype=self.mean.dtype,
+            device=self.mean.device if generator is None else generator.device,
+        )
+        return self.mean + self.std * noise.to(self.mean.device)
+
+    def kl(self, prior):
+        """Kullback-Leibler divergence to `prior`, summed over numbers, in nats: (N,)."""
+        ratio = self.log_var - prior.log_var
+        distance = (self.mean - prior.mean) ** 2 * torch.exp(-prior.log_var)
+        return 0.5 * (torch.exp(ratio) + distance - 1.0 - ratio).sum(-1)
+
+    def log_prob(self, value):
+        """Log-density of `value` (N, P), summed over numbers, in nats: (N,)."""
+        distance = (value - self.mean) ** 2 * torch.exp(-self.log_var)
+        return -0.5 * (distance + self.log_var + math.log(2 * math.pi)).sum(-1)
+
+
+class Delta:
+    """All mass on the mean: the deterministic ablation, on the same code path with KL = 0.
+
+    Arguments
+    ---------
+    mean : torch.Tensor
+        (N, P).
+
+    Example
+    -------
+    >>> Delta(torch.ones(2, 3)).kl(standard_prior(1.0))
+    tensor([0., 0.])
+    """
+
+    def __init__(self, mean):
+        self.mean = mean
+
+    def sample(self, generator=None):
+        """Returns the mean (N, P)."""
+        return self.mean
+
+    def kl(self, prior):
+        """Zeros (N,): by convention, since the true divergence is infinite."""
+        return self.mean.new_zeros(self.mean.shape[0])
+
+
+def standard_prior(std, device=None):
+    """Prior N(0, std^2) of every number, for any N and P.
+
+    Arguments
+    ---------
+    std : float
+        Standard deviation, > 0.
+    device : torch.device
+
+    Returns
+    -------
+    DiagonalGaussian
+        Of shape (1, 1), which broadcasts.
+
+    Example
+    -------
+    >>> standard_prior(2.0).std
+    tensor([[2.]])
+    """
+    if not std > 0:
+        raise ValueError(f"Got prior_std {std}; expected a number above 0.")
+    log_var = torch.full((1, 1), 2.0 * math.log(std), device=device)
+    return DiagonalGaussian(torch.zeros(1, 1, device=device), log_var)

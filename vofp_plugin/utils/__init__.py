@@ -1,0 +1,1 @@
+"""Statistics, reports and the recipe runner."""

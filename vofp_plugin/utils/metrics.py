@@ -1,0 +1,363 @@
+"""Statistics over speakers: each speaker counts once, however many queries were asked."""
+
+import torch
+
+MIN_SPEAKERS = 20  # below this number a bootstrap interval is too narrow to be honest
+MAX_SIGN_FLIPS = 20  # values of an exact sign-flip test, which visits 2 ** values sums
+
+
+def bootstrap_mean(values, num_resamples=5000, level=0.95, seed=0):
+    """Mean of one value per speaker, with the percentile interval of resampled speakers.
+
+    Arguments
+    ---------
+    values : torch.Tensor or list
+        One value per speaker, shape (N,).
+    num_resamples : int
+        Number of times the N speakers are drawn with replacement.
+    level : float
+        Coverage of the interval, in (0, 1).
+    seed : int
+        Seed of the draws; equal seeds and N resample the same speakers.
+
+    Returns
+    -------
+    mean : float
+    low, high : float or None
+        The interval; None below ``MIN_SPEAKERS`` speakers (use ``sign_flip_test`` there).
+
+    Raises
+    ------
+    ValueError
+        If there is no value or one is not finite.
+
+    Example
+    -------
+    >>> bootstrap_mean([0.5, 1.0])
+    (0.75, None, None)
+    >>> mean, low, high = bootstrap_mean(torch.arange(101))
+    >>> low < mean == 50.0 < high
+    True
+    """
+    values = _speaker_values(values)
+    mean = values.mean().item()
+    if len(values) < MIN_SPEAKERS:
+        return mean, None, None
+    resampled = values[_resamples(len(values), num_resamples, seed)].mean(dim=1)
+    return mean, *_percentiles(resampled, level)
+
+
+def sign_flip_test(differences):
+    """Exact two-sided p-value of a mean difference when each sign is equally likely.
+
+    Arguments
+    ---------
+    differences : torch.Tensor or list
+        One paired difference per speaker, shape (N,), N at most ``MAX_SIGN_FLIPS``.
+
+    Returns
+    -------
+    float
+        Share of the 2 ** N sign patterns whose mean is at least as far from 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no value, too many, or one is not finite.
+
+    Example
+    -------
+    >>> sign_flip_test([0.1, 0.2, 0.3])
+    0.25
+    """
+    differences = _speaker_values(differences)
+    if len(differences) > MAX_SIGN_FLIPS:
+        raise ValueError(
+            f"got {len(differences)} differences, expected at most {MAX_SIGN_FLIPS}: the exact "
+            "test visits every sign pattern; use bootstrap_mean for more speakers"
+        )
+    # A pattern and its negation are equally far from 0, so the first sign can stay.
+    sums = differences[:1]
+    for difference in differences[1:]:
+        sums = torch.cat([sums + difference, sums - difference])
+    rounding = 1e-12 * differences.abs().sum()
+    extreme = sums.abs() >= differences.sum().abs() - rounding
+    return extreme.double().mean().item()
+
+
+def error_reduction(baseline, system, num_resamples=5000, level=0.95, seed=0):
+    """Relative reduction of the macro error rate, with the interval of resampled pairs.
+
+    Arguments
+    ---------
+    baseline : torch.Tensor or list
+        Accuracy of each speaker under the baseline, in [0, 1], shape (N,).
+    system : torch.Tensor or list
+        Accuracy of the same speakers in the same order, shape (N,).
+    num_resamples : int
+        Number of times the N speakers are drawn with replacement.
+    level : float
+        Coverage of the interval, in (0, 1).
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    reduction : float
+        1 - error of the system / error of the baseline; 1 means no errors are left.
+    low, high : float or None
+        The interval; None below ``MIN_SPEAKERS`` speakers, and where errors of the baseline are
+        so rare that a resample has none (the reduction is then unbounded).
+
+    Raises
+    ------
+    ValueError
+        If the baseline makes no error, or the values do not pair.
+
+    Example
+    -------
+    >>> error_reduction([0.5, 0.5], [0.75, 0.75])
+    (0.5, None, None)
+    """
+    baseline, system = _pairs(baseline, system)
+    errors = torch.stack([1 - baseline, 1 - system])
+    if errors[0].sum() <= 0:
+        raise ValueError("got a baseline without errors, expected some error to reduce")
+    reduction = 1 - (errors[1].sum() / errors[0].sum()).item()
+    if len(baseline) < MIN_SPEAKERS:
+        return reduction, None, None
+    resampled = errors[:, _resamples(len(baseline), num_resamples, seed)].sum(dim=2)
+    if (resampled[0] <= 0).any():
+        return reduction, None, None
+    return reduction, *_percentiles(1 - resampled[1] / resampled[0], level)
+
+
+def harm(baseline, system, margin=0.01):
+    """Share of speakers for whom the system is worse than the baseline by more than a margin.
+
+    Arguments
+    ---------
+    baseline : torch.Tensor or list
+        Score of each speaker under the baseline, higher is better, shape (N,).
+    system : torch.Tensor or list
+        Score of the same speakers in the same order, shape (N,).
+    margin : float
+        In the unit of the scores; 0.01 is one point of accuracy.
+
+    Returns
+    -------
+    share : float
+        In [0, 1].
+    low, high : float or None
+        As in ``bootstrap_mean``.
+
+    Raises
+    ------
+    ValueError
+        If the values do not pair.
+
+    Example
+    -------
+    >>> harm([0.9, 0.9, 0.9, 0.9], [0.95, 0.9, 0.89, 0.8])
+    (0.25, None, None)
+    """
+    baseline, system = _pairs(baseline, system)
+    rounding = 1e-9  # 0.90 - 0.89 must not count as more than 0.01
+    return bootstrap_mean((baseline - system > margin + rounding).double())
+
+
+def hardest_fifth(accuracies):
+    """Fifth of the speakers with the lowest accuracy, hardest first; ties go by name.
+
+    Arguments
+    ---------
+    accuracies : dict
+        Accuracy of each speaker, ``{speaker: accuracy}``.
+
+    Returns
+    -------
+    list of str
+        A fifth of the speakers, rounded down, at least one.
+
+    Example
+    -------
+    >>> hardest_fifth({"d": 0.9, "a": 0.8, "c": 0.7, "b": 0.7, "e": 1.0})
+    ['b']
+    """
+    ranked = sorted(accuracies, key=lambda speaker: (accuracies[speaker], speaker))
+    return ranked[: max(1, len(ranked) // 5)]
+
+
+def calibration_bins(log_probs, targets, num_bins=15):
+    """Count, confidence and correctness of answers in bins of equal confidence width.
+
+    Bins of several batches, draws, folds or seeds add up.
+
+    Arguments
+    ---------
+    log_probs : torch.Tensor
+        Log-probabilities, in nats, shape (B, C).
+    targets : torch.Tensor
+        True class indices, shape (B,).
+    num_bins : int
+        Number of bins; bin i holds confidences in (i / num_bins, (i + 1) / num_bins].
+
+    Returns
+    -------
+    torch.Tensor
+        Columns [count, sum of confidences, sum of correct answers], shape (num_bins, 3).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or the rows are not log-probabilities.
+
+    Example
+    -------
+    >>> log_probs = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+    >>> calibration_bins(log_probs, torch.tensor([0, 0]), num_bins=1)
+    tensor([[2.0000, 1.7000, 1.0000]], dtype=torch.float64)
+    """
+    log_probs, targets = _answers(log_probs, targets)
+    confidence, answer = log_probs.exp().max(dim=1)
+    index = ((confidence * num_bins).ceil().long() - 1).clamp(0, num_bins - 1)
+    columns = torch.stack([torch.ones_like(confidence), confidence, (answer == targets).double()])
+    bins = columns.new_zeros(num_bins, 3)
+    return bins.index_add_(0, index, columns.T)
+
+
+def expected_calibration_error(bins):
+    """Mean gap between confidence and accuracy over bins, weighted by their counts.
+
+    Arguments
+    ---------
+    bins : torch.Tensor or list
+        Added results of ``calibration_bins``, shape (num_bins, 3).
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the bins are empty.
+
+    Source
+    ------
+    Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural Networks. ICML 2017.
+
+    Example
+    -------
+    >>> expected_calibration_error([[2.0, 1.5, 1.0], [2.0, 1.75, 2.0]])
+    0.1875
+    """
+    count, confidence, correct = torch.as_tensor(bins, dtype=torch.float64).unbind(dim=1)
+    if count.sum() <= 0:
+        raise ValueError("got empty calibration bins, expected at least one answer")
+    return ((confidence - correct).abs().sum() / count.sum()).item()
+
+
+class SpeakerScores:
+    """Accuracy and negative log-likelihood of each speaker, pooled over everything added.
+
+    Example
+    -------
+    >>> scores = SpeakerScores()
+    >>> scores.add("anna", torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log(), torch.tensor([0, 1]))
+    >>> scores.per_speaker()
+    [{'speaker': 'anna', 'accuracy': 0.5, 'nll': 1.0397207736968994, 'num_queries': 2}]
+    """
+
+    def __init__(self):
+        self._sums = {}
+
+    def add(self, speaker, log_probs, targets):
+        """Add answers to queries of one speaker; enrollment draws are added one after another.
+
+        Arguments
+        ---------
+        speaker : str
+        log_probs : torch.Tensor
+            Log-probabilities, in nats, shape (B, C).
+        targets : torch.Tensor
+            True class indices, shape (B,).
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit or the rows are not log-probabilities.
+        """
+        log_probs, targets = _answers(log_probs, targets)
+        correct = (log_probs.argmax(dim=1) == targets).sum().item()
+        nll = -log_probs.gather(1, targets[:, None]).sum().item()
+        sums = self._sums.setdefault(speaker, [0, 0.0, 0])
+        for index, value in enumerate((correct, nll, len(targets))):
+            sums[index] += value
+
+    def per_speaker(self):
+        """Scores of every speaker, sorted by name.
+
+        Returns
+        -------
+        list of dict
+            ``speaker``, ``accuracy`` in [0, 1], ``nll`` in nats and ``num_queries`` added.
+        """
+        return [
+            {
+                "speaker": speaker,
+                "accuracy": correct / count,
+                "nll": nll / count,
+                "num_queries": count,
+            }
+            for speaker, (correct, nll, count) in sorted(self._sums.items())
+        ]
+
+
+def _speaker_values(values):
+    values = torch.as_tensor(values, dtype=torch.float64)
+    if values.ndim != 1 or len(values) == 0 or not values.isfinite().all():
+        raise ValueError(
+            f"got values of shape {tuple(values.shape)}, expected one finite value per speaker, "
+            "shape (N,) with N >= 1"
+        )
+    return values
+
+
+def _pairs(baseline, system):
+    baseline, system = _speaker_values(baseline), _speaker_values(system)
+    if len(baseline) != len(system):
+        raise ValueError(
+            f"got {len(baseline)} speakers in the baseline and {len(system)} in the system, "
+            "expected the same speakers in the same order"
+        )
+    return baseline, system
+
+
+def _resamples(num_speakers, num_resamples, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(num_speakers, (num_resamples, num_speakers), generator=generator)
+
+
+def _percentiles(resampled, level):
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=resampled.dtype)
+    return resampled.quantile(tails).tolist()
+
+
+def _answers(log_probs, targets):
+    if log_probs.ndim != 2 or targets.shape != log_probs.shape[:1] or len(targets) == 0:
+        raise ValueError(
+            f"got log_probs of shape {tuple(log_probs.shape)} and targets of shape "
+            f"{tuple(targets.shape)}, expected (B, C) and (B,) with B >= 1"
+        )
+    log_probs, targets = log_probs.detach().cpu().double(), targets.cpu()
+    totals = log_probs.logsumexp(dim=1)
+    chosen = log_probs.gather(1, targets[:, None])
+    if not ((totals.abs() < 0.05).all() and chosen.isfinite().all()):
+        raise ValueError(
+            f"got log_probs of total probability {totals.exp().min().item():.3g} to "
+            f"{totals.exp().max().item():.3g}, expected finite log-probabilities; apply "
+            "log_softmax to logits, and look for a diverged training if there are NaN"
+        )
+    return log_probs, targets

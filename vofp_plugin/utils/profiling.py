@@ -1,0 +1,60 @@
+"""Size and cost of a model."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(model):
+    """Counts the parameters of a model.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        Any model.
+
+    Returns
+    -------
+    int
+        Number of parameters, frozen ones included and shared ones counted once.
+
+    Example
+    -------
+    >>> count_parameters(torch.nn.Linear(3, 2))
+    8
+    """
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_multiply_adds(model, x):
+    """Counts the multiply-adds of a model for one item.
+
+    Only convolutions and matrix products are counted, as is usual; normalization, activations and
+    pooling are not. The model is left as it was.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        Called as ``model(x)``.
+    x : torch.Tensor (B, ...)
+        Inputs, of which the first item is used.
+
+    Returns
+    -------
+    int
+        Number of multiply-adds of one forward.
+
+    Example
+    -------
+    >>> count_multiply_adds(torch.nn.Linear(3, 2), torch.randn(5, 3))
+    6
+    """
+    was_training = {module: module.training for module in model.modules()}
+    # Running statistics must not move, and batch normalization refuses to train on one item.
+    model.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(x[:1])
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    return counter.get_total_flops() // 2

@@ -1,0 +1,243 @@
+"""Reports in a folder: one run's metrics and the comparison of many."""
+
+import json
+import math
+from pathlib import Path
+
+from vofp_plugin.utils.comparison import Cell, compare, pool_systems
+from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.plots import (
+    Scatter,
+    plot_accuracy,
+    plot_reliability,
+    plot_speakers,
+    plot_training,
+    save_figure,
+)
+from vofp_plugin.utils.tables import comparison_table
+
+SCHEMA_VERSION = 1
+RUN_KEYS = ("recipe", "system", "fold", "seed", "per_speaker", "calibration")
+SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
+NOTICE = (
+    "Results of this project's own formulation of variational on-the-fly personalization: the "
+    "equations, data sets and tables of the paper (Kim, Lee, Chang, Kwak, ICML 2022) were not "
+    "available to us, and no number here is the paper's."
+)
+
+
+def read_metrics(folder):
+    """Read ``metrics.json`` of a run.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Output folder of the run.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or its ``metrics.json`` is missing.
+    ValueError
+        If the file is no valid JSON or not metrics of this schema version.
+    """
+    path = Path(folder) / "metrics.json"
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; give the output_folder of a run")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found; the run has not ended, resume it first")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}); evaluate the run again") from error
+    check_metrics(metrics, path)
+    return metrics
+
+
+def check_metrics(metrics, source):
+    """Check that metrics hold what reports and comparisons read.
+
+    Arguments
+    ---------
+    metrics : dict
+        Contents of ``metrics.json``.
+    source : str or Path
+        Where they come from, for the messages.
+
+    Raises
+    ------
+    ValueError
+        If the schema version is another, a key is missing or a score is not a finite number.
+    """
+    version = metrics.get("schema_version") if isinstance(metrics, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{source} has schema version {version}, expected {SCHEMA_VERSION}; evaluate the run "
+            "again with this version of vofp_plugin"
+        )
+    _check_keys(metrics, RUN_KEYS, source)
+    if not metrics["per_speaker"]:
+        raise ValueError(f"{source} has an empty per_speaker list, expected scores of speakers")
+    for entry in metrics["per_speaker"]:
+        _check_keys(entry, SPEAKER_KEYS, f"{source}, per_speaker")
+        for key in ("accuracy", "nll"):
+            if not isinstance(entry[key], int | float) or not math.isfinite(entry[key]):
+                raise ValueError(
+                    f"{source} has {key} {entry[key]} for speaker {entry['speaker']}, expected a "
+                    "finite number; the training may have diverged"
+                )
+
+
+def write_report(metrics, folder):
+    """Write ``metrics.json``, ``report.md`` and plots of one run.
+
+    Arguments
+    ---------
+    metrics : dict
+        As in ``metrics.json``; numbers that are not finite are written as null.
+    folder : str or Path
+        Output folder of the run.
+
+    Returns
+    -------
+    Path
+        Of ``report.md``.
+
+    Raises
+    ------
+    ValueError
+        If the metrics are incomplete; nothing is written then.
+    """
+    check_metrics(metrics, "metrics")
+    folder = Path(folder)
+    rows = compare([metrics])
+    _write_json(folder / "metrics.json", metrics)
+    figures = {
+        "accuracy": plot_accuracy(rows),
+        "speakers": plot_speakers(_scatters([metrics], "none")),
+        "training": plot_training((metrics.get("training") or {}).get("epochs", [])),
+        "reliability": plot_reliability(metrics["calibration"]),
+    }
+    title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
+    return _write_page(folder / "report.md", title, _facts(metrics), rows, figures)
+
+
+def write_comparison(runs, folder):
+    """Write ``comparison.json``, ``comparison.md`` and plots of several runs.
+
+    Arguments
+    ---------
+    runs : list of dict
+        Contents of ``metrics.json`` of any systems, folds and seeds of one recipe.
+    folder : str or Path
+
+    Returns
+    -------
+    list of dict
+        The rows of ``compare``.
+
+    Raises
+    ------
+    ValueError
+        If the runs cannot be compared; nothing is written then.
+    """
+    rows = compare(runs)
+    folder = Path(folder)
+    compared = [{key: run[key] for key in ("system", "fold", "seed")} for run in runs]
+    _write_json(
+        folder / "comparison.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": runs[0]["recipe"],
+            "runs": compared,
+            "rows": rows,
+        },
+    )
+    figures = {
+        "accuracy": plot_accuracy(rows),
+        "speakers": plot_speakers(_scatters(runs, "shared")),
+    }
+    facts = {"Recipe": runs[0]["recipe"], "Runs": len(runs)}
+    facts["Folds"] = ", ".join(str(fold) for fold in sorted({run["fold"] for run in runs}))
+    _write_page(folder / "comparison.md", "Comparison of systems", facts, rows, figures)
+    return rows
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check_keys(entry, keys, source):
+    missing = [key for key in keys if key not in entry]
+    if missing:
+        raise ValueError(f"{source} lacks {missing}, expected {list(keys)}; evaluate the run again")
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_json(path, content):
+    text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    with whole_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_page(path, title, facts, rows, figures):
+    figures = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in figures.items():
+        save_figure(figure, path.parent / f"{name}.png")
+    parts = [f"# {title}", "\n".join(f"- {name}: {fact}" for name, fact in facts.items())]
+    parts += [comparison_table(rows) + "\n" + NOTICE]
+    parts += [f"![{name}]({name}.png)" for name in figures]
+    with whole_file(path) as partial:
+        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _facts(metrics):
+    facts = {"Recipe": f"{metrics['recipe']} ({metrics.get('yaml', metrics['system'])})"}
+    facts["Overrides"] = metrics.get("overrides") or "none"
+    for split, counts in (metrics.get("data") or {}).items():
+        numbers = (f"{count:,} {unit}" for unit, count in counts.items())
+        facts[f"Data, {split}"] = ", ".join(numbers)
+    for key, count in (metrics.get("model") or {}).items():
+        facts[f"Model, {key.replace('_', ' ')}"] = f"{count:,}"
+    training = metrics.get("training") or {}
+    if training.get("wall_time_s") is not None:
+        facts["Training"] = f"{training.get('steps')} steps, {training['wall_time_s']:.0f} s"
+    return facts
+
+
+def _scatters(runs, baseline):
+    """Own at the largest K against "none" of the same system, or against "shared"."""
+    systems = pool_systems(runs)
+    scatters = []
+    for system in systems.values():
+        for condition in dict.fromkeys(cell.condition for cell in system.scores):
+            shots = system.own_shots(condition)
+            reference = system if baseline == "none" else systems.get(baseline)
+            reference_cell = Cell(baseline, 0, condition)
+            if not shots or reference is None or reference_cell not in reference.scores:
+                continue
+            speakers = sorted(reference.scores[reference_cell])
+            own = Cell("own", shots[-1], condition)
+            scatters.append(
+                Scatter(
+                    system.name,
+                    condition,
+                    baseline,
+                    f"own, K = {shots[-1]}",
+                    reference.values(reference_cell, "accuracy", speakers),
+                    system.values(own, "accuracy", speakers),
+                )
+            )
+    return scatters

@@ -1,0 +1,32 @@
+"""Seeds that depend on what they are for, the same on every machine."""
+
+import hashlib
+
+import torch
+
+
+def seeded(*parts):
+    """Generator whose draws depend on all parts: a seed, an epoch, an utterance ID, ...
+
+    Arguments
+    ---------
+    *parts : int or str
+
+    Returns
+    -------
+    torch.Generator
+
+    Example
+    -------
+    >>> seeded(0, "a").initial_seed() == seeded(0, "a").initial_seed()
+    True
+    >>> seeded(1, 23).initial_seed() == seeded(12, 3).initial_seed()
+    False
+    """
+    return torch.Generator().manual_seed(number_of(*parts))
+
+
+def number_of(*parts):
+    """Non-negative integer below 2 ** 56 that depends on all parts."""
+    text = " ".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

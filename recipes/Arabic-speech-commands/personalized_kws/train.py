@@ -1,0 +1,14 @@
+"""Personalized keyword spotting on Arabic Speech Commands.
+
+> python train.py hparams/vofp.yaml --data_folder=/path/to/arabic_speech_commands
+
+Systems: shared.yaml and shared_large.yaml (one model for everybody), vofp.yaml (weights from the
+enrollment of each speaker) and vofp_delta.yaml (its deterministic ablation).
+"""
+
+from arabic_speech_commands_prepare import prepare_arabic_speech_commands
+
+from vofp_plugin.utils.runner import run
+
+if __name__ == "__main__":
+    run(prepare_arabic_speech_commands)

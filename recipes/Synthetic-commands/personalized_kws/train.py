@@ -1,0 +1,14 @@
+"""Personalized keyword spotting on synthetic commands spoken by espeak-ng.
+
+> python train.py hparams/vofp.yaml
+
+Systems: shared.yaml and shared_large.yaml (one model for everybody), vofp.yaml (weights from the
+enrollment of each speaker) and vofp_delta.yaml (its deterministic ablation).
+"""
+
+from synthetic_commands_prepare import prepare_synthetic_commands
+
+from vofp_plugin.utils.runner import run
+
+if __name__ == "__main__":
+    run(prepare_synthetic_commands)

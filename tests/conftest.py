@@ -3,6 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # more threads make toy sizes slower
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    """Starts every test from the same random numbers, whichever tests ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,7 @@ _UTF8 = 1
 
 MAX_RATE = 450  # words per minute
 
-# At the library's usual 100 the loudest voices clip inside espeak-ng.
-_SAFE_VOLUME = 40
+_SAFE_VOLUME = 25  # at the usual 100, the loudest voices clip inside espeak-ng
 
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -138,9 +137,8 @@ class Espeak:
 
     def _synthesize(self, text):
         self._chunks.clear()
-        error = self._library.espeak_Synth(
-            text, len(text) + 1, 0, _POSITION_CHARACTER, 0, _UTF8, None, None
-        )
+        size = ctypes.c_size_t(len(text) + 1)  # with the final zero byte
+        error = self._library.espeak_Synth(text, size, 0, _POSITION_CHARACTER, 0, _UTF8, None, None)
         if error or not self._chunks:
             raise RuntimeError(f"espeak-ng could not say {text.decode()!r} (error {error}).")
         samples = torch.frombuffer(bytearray(b"".join(self._chunks)), dtype=torch.int16)

@@ -158,7 +158,9 @@ class EnrollmentEncoder(nn.Module):
         self.embedding_model = embedding_model
         self.code_size = code_size
         self.bayesian = aggregation == "bayesian"
-        self.label_embedding = nn.Embedding(num_classes, embedding_size) if labelled else None
+        self.labelled = labelled
+        if labelled:
+            self.label_embedding = nn.Embedding(num_classes, embedding_size)
         self.factor = nn.Sequential(
             nn.LayerNorm(embedding_size),
             nn.ReLU(),
@@ -174,19 +176,19 @@ class EnrollmentEncoder(nn.Module):
         ValueError
             If the encoder needs labels and the enrollment has none, or the other way round.
         """
-        if (enrollment.labels is None) != (self.label_embedding is None):
+        if (enrollment.labels is None) == self.labelled:
             got, expected = ("without", "with") if enrollment.labels is None else ("with", "without")
             raise ValueError(
                 f"Got enrollment {got} labels; this encoder was made to read it {expected} them."
             )
-        num_speakers, shots = enrollment.lens.shape
-        if shots == 0:
-            zeros = enrollment.feats.new_zeros(num_speakers, self.code_size)
-            return Summary(zeros, zeros)
-        values, precisions = self._factors(enrollment)
-        shape, mask = (num_speakers, shots, -1), (enrollment.lens > 0).unsqueeze(-1)
-        precisions = precisions.reshape(shape) * mask
-        return Summary((values.reshape(shape) * precisions).sum(1), precisions.sum(1))
+        present = enrollment.lens > 0
+        speaker = present.nonzero()[:, 0]
+        values, precisions = self._factors(enrollment, present)
+        zeros = enrollment.feats.new_zeros(len(present), self.code_size)
+        return Summary(
+            zeros.index_add(0, speaker, values * precisions),
+            zeros.index_add(0, speaker, precisions),
+        )
 
     def forward(self, summary):
         """Maps a `Summary` to codes (N, D), layer-normalized; zeros without enrollment."""
@@ -194,15 +196,14 @@ class EnrollmentEncoder(nn.Module):
         code = self.code_norm(summary.values / (summary.precisions + prior))
         return code * summary.present.unsqueeze(1)
 
-    def _factors(self, enrollment):
-        """Values and precisions of every utterance, (N * K, D) each."""
-        lens = enrollment.lens.flatten()
-        # An absent utterance is read as if it were whole: its factor is masked later, and the
-        # embedding model sees no empty input.
-        lens = torch.where(lens > 0, lens, 1.0)
-        embedding = self.embedding_model(enrollment.feats.flatten(0, 1), lens).squeeze(1)
-        if self.label_embedding is not None:
-            embedding = embedding + self.label_embedding(enrollment.labels.flatten())
+    def _factors(self, enrollment, present):
+        """Values and precisions of the utterances that are `present` (N, K), (U, D) each."""
+        if not present.any():
+            return enrollment.feats.new_zeros(2, 0, self.code_size)
+        embedding = self.embedding_model(enrollment.feats[present], enrollment.lens[present])
+        embedding = embedding.squeeze(1)
+        if self.labelled:
+            embedding = embedding + self.label_embedding(enrollment.labels[present])
         factors = self.factor(embedding)
         if not self.bayesian:
             return factors, torch.ones_like(factors)

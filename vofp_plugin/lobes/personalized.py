@@ -60,7 +60,7 @@ class PersonalizedModel(nn.Module):
     @property
     def labelled(self):
         """Whether the enrollment must carry labels."""
-        return self.encoder.label_embedding is not None
+        return self.encoder.labelled
 
     def forward(self, x, weights=None):
         """Runs the main model.

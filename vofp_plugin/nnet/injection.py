@@ -73,6 +73,7 @@ def eject_(model):
     for layer in model.modules():
         if isinstance(layer, WeightInjected):
             layer.__class__ = plain[type(layer)]
+            vars(layer).pop("injected_weights", None)
     return model
 
 
@@ -149,7 +150,7 @@ def _matches(model, pattern):
         own = [key for key, _ in layer.named_parameters(recurse=False)]
         if not own or not fnmatchcase(name, pattern):
             continue
-        if type(layer) not in WEIGHT_INJECTED and not isinstance(layer, WeightInjected):
+        if not _is_injectable(layer):
             raise TypeError(
                 f"Target {pattern!r} matches layer {name!r} of type {type(layer).__name__}, which "
                 f"cannot be injected. Injectable are exactly: "
@@ -157,12 +158,16 @@ def _matches(model, pattern):
             )
         found.append((name, layer))
     if not found:
-        exist = [name for name, m in model.named_modules() if type(m) in WEIGHT_INJECTED]
+        exist = [name for name, layer in model.named_modules() if _is_injectable(layer)]
         raise ValueError(
             f"Target {pattern!r} matches no injectable layer. Layers that exist: "
             f"{', '.join(exist) or 'none'}."
         )
     return found
+
+
+def _is_injectable(layer):
+    return type(layer) in WEIGHT_INJECTED or isinstance(layer, WeightInjected)
 
 
 def _check_weights(specs, weights):

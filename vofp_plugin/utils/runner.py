@@ -85,6 +85,7 @@ def run(prepare, argv=None):
     if not test_only:
         _fit(brain, hparams, manifests, classes)
     metrics = _describe(brain, hparams, manifests, yaml_file, overrides)
+    metrics["training"] = _training(brain.history.epochs, hparams)
     _evaluate(brain, hparams, manifests["test"], classes, metrics)
     if if_main_process():
         folder = hparams["output_folder"]
@@ -242,16 +243,17 @@ def _evaluate(brain, hparams, rows, classes, metrics):
             place = {**cell._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
             metrics["calibration"].append({**place, "bins": bins.tolist()})
-    # Known only once the checkpoint is loaded.
-    epochs = brain.history.epochs
-    best = min(epochs, key=lambda epoch: epoch["valid_nll"])
-    metrics["training"] = {
-        "epochs": epochs,
+    best = brain.history.epochs[-1]  # the history as of the checkpoint that was evaluated
+    metrics["validation"] = {"accuracy": best["valid_accuracy"], "nll": best["valid_nll"]}
+    metrics["results"] = compare([metrics])
+
+
+def _training(epochs, hparams):
+    return {
+        "epochs": list(epochs),
         "steps": len(epochs) * hparams["episodes_per_epoch"],
         "wall_time_s": sum(epoch["seconds"] for epoch in epochs),
     }
-    metrics["validation"] = {"accuracy": best["valid_accuracy"], "nll": best["valid_nll"]}
-    metrics["results"] = compare([metrics])
 
 
 def _describe(brain, hparams, manifests, yaml_file, overrides):

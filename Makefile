@@ -1,0 +1,45 @@
+# All targets share one environment, .venv, which the first of them makes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Models this small lose time to a second thread.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test style tables
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+
+setup: $(INSTALLED)  ## make .venv and install the project into it, unless that is done
+
+demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
+	$(BIN)/python recipes/Synthetic-commands/personalized_kws/demo.py
+
+test: $(INSTALLED)  ## run the tests
+	$(BIN)/python -m pytest -q
+
+style: $(INSTALLED)  ## check lint and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+tables: $(INSTALLED)  ## rewrite the tables of the READMEs from the recorded results
+	$(BIN)/python recipes/tables.py
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+	    -e '.[synthetic,test]'
+	@touch $@
+
+# pip is the last file of a new environment, so an interrupted one is made again.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+	    echo 'Expected $(PYTHON) to be Python 3.10 to 3.13; give one that is:' \
+	        'make setup PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'Found $(PYTHON) without its venv module; on Debian install it with:' \
+	        'apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Making $(VENV); this takes about 4 minutes and 6 GB.'
+	$(PYTHON) -m venv $(VENV)

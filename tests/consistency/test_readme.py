@@ -1,0 +1,83 @@
+"""The project's pages against the project: code runs, paths exist, tables and versions agree."""
+
+import configparser
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md")]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def code_blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_of_the_readme_runs():
+    (snippet,) = code_blocks(ROOT / "README.md", "python")
+    names = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    assert names["log_probs"].shape == (8, 10)
+    torch.testing.assert_close(names["plain"](names["queries"]), names["log_probs"])
+
+
+def test_the_shell_of_the_readme_names_files_that_exist():
+    named = []
+    for block in code_blocks(ROOT / "README.md", "sh"):
+        folder = ROOT
+        for words in map(str.split, block.splitlines()):
+            if words[0] == "cd":
+                folder = ROOT / words[1]
+            files = [word for word in words if re.fullmatch(r"[\w./]+\.(py|yaml|txt)", word)]
+            named += [folder / file for file in files]
+    assert named
+    assert [path for path in named if not path.is_file()] == []
+
+
+@pages
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pages
+def test_named_paths_exist(page):
+    """Paths are those of the clone or of the package."""
+    named = re.findall(r"`([\w-][\w.-]*/[\w./-]*)`", page.read_text())
+    places = (ROOT, ROOT / "vofp_plugin")
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: {target}"
+
+
+def test_the_installed_command_explains_itself(capsys):
+    (command,) = entry_points(group="console_scripts", name="vofp")
+    with pytest.raises(SystemExit) as exit_info:
+        command.load()(["--help"])
+    assert exit_info.value.code == 0
+    assert "compare" in capsys.readouterr().out
+
+
+def test_tables_are_those_of_the_recorded_results():
+    command = [sys.executable, "recipes/tables.py", "--check"]
+    check = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert check.returncode == 0, f"{check.stdout}{check.stderr}Repair it with `make tables`."
+
+
+def test_one_version_everywhere():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    version = setup["metadata"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version

@@ -47,7 +47,7 @@ def test_even_kernel_is_refused():
 @pytest.mark.parametrize(
     "block, shape, keeps_input",
     [
-        (DepthwiseSeparableBlock(8, 9), (2, 8, 51), True),
+        (DepthwiseSeparableBlock(8, 9), (2, 8, 1, 51), True),
         (BroadcastedBlock(8, 8, 1, 2, 0.1), (2, 8, 20, 51), True),
         (BroadcastedBlock(12, 8, 1, 2, 0.1), (2, 12, 20, 51), False),
     ],

@@ -63,6 +63,7 @@ class PersonalizedBrain(sb.Brain):
         num_speakers = len(batch.id) // shape.per_speaker
         # Seeded by step, so that a resumed run draws what an uninterrupted one does.
         generator = seeded(self.hparams.seed, self.optimizer_step, get_rank() or 0)
+        torch.manual_seed(generator.initial_seed())  # for dropout, which takes no generator
         feats = batch.feats.data
         for augment in self.hparams.augmentations:
             feats = augment(feats, num_speakers, generator)
@@ -133,10 +134,6 @@ class PersonalizedBrain(sb.Brain):
         for tensor in tensors:
             torch.distributed.broadcast(tensor, src=0)
 
-    def on_fit_start(self):
-        """Starts or resumes training."""
-        self._recover_with_advice(super().on_fit_start)
-
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Takes the best checkpoint."""
         if self.checkpointer is not None and not self.checkpointer.list_checkpoints():
@@ -144,19 +141,7 @@ class PersonalizedBrain(sb.Brain):
                 f"Found no checkpoint in {self.checkpointer.checkpoints_dir}; train first, or give "
                 "the --output_folder of a finished run."
             )
-        self._recover_with_advice(
-            lambda: super(PersonalizedBrain, self).on_evaluate_start(max_key, min_key)
-        )
-
-    def _recover_with_advice(self, recover):
-        try:
-            recover()
-        except (RuntimeError, ValueError, EOFError, OSError) as error:
-            raise RuntimeError(
-                f"Cannot load the checkpoint in {self.checkpointer.checkpoints_dir}: "
-                f"{str(error).strip()}\nIt was made by another model or is damaged. Give another "
-                "--output_folder, or delete that folder to train anew. Nothing was changed."
-            ) from error
+        super().on_evaluate_start(max_key, min_key)
 
     def on_stage_start(self, stage, epoch=None):
         """Starts the clock of an epoch, and draws its episodes."""
@@ -207,12 +192,13 @@ class History:
 
     def __init__(self):
         self.epochs = []
-        self._terms = []
-        self._started = 0.0
+        self._terms = []  # of each step of the unfinished epoch
+        self._seconds = 0.0  # that the unfinished epoch took before it was interrupted
+        self._started = time.time()
 
     def start(self):
-        """Starts an epoch."""
-        self._terms, self._started = [], time.time()
+        """Starts an epoch, or goes on with the unfinished one."""
+        self._started = time.time()
 
     def add(self, **terms):
         """Adds the loss terms of one step, as floats."""
@@ -224,16 +210,25 @@ class History:
             f"train_{name}": sum(terms[name] for terms in self._terms) / len(self._terms)
             for name in self._terms[0]
         }
-        self.epochs.append({"epoch": epoch, **means, "seconds": time.time() - self._started})
+        self.epochs.append({"epoch": epoch, **means, "seconds": self._elapsed()})
+        self._terms, self._seconds = [], 0.0
 
     @mark_as_saver
     def save(self, path):
-        """Writes the epochs to `path`, as JSON."""
+        """Writes the epochs to `path`, as JSON; last the unfinished one, if there is one."""
+        unfinished = [{"terms": self._terms, "seconds": self._elapsed()}] if self._terms else []
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(self.epochs))
+            partial.write_text(json.dumps(self.epochs + unfinished))
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
         """Reads the epochs from `path`."""
         with open(path, encoding="utf-8") as stream:
             self.epochs = json.load(stream)
+        self._terms, self._seconds = [], 0.0
+        if not end_of_epoch:
+            unfinished = self.epochs.pop()
+            self._terms, self._seconds = unfinished["terms"], unfinished["seconds"]
+
+    def _elapsed(self):
+        return self._seconds + time.time() - self._started

@@ -120,7 +120,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
         cells = [Cell(kind, 0) for kind in kinds if kind in ("shared", "none")]
         if stage == sb.Stage.VALID:
             return cells + [Cell("own", max(shots))] * ("own" in kinds)
-        return cells + [Cell(kind, k) for kind in kinds if kind in ("own", "stranger") for k in shots]
+        enrolled = [kind for kind in kinds if kind in ("own", "stranger")]
+        return cells + [Cell(kind, k) for kind in enrolled for k in shots]
 
     def _encode_utterances(self):
         """Answers without enrollment, and the summary of each utterance."""

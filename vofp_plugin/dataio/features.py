@@ -77,6 +77,7 @@ class FrontEnd:
     def fingerprint(self):
         """What this front end makes of a fixed signal, as text: changes when any setting does."""
         signal = torch.randn(1, self.num_samples, generator=torch.Generator().manual_seed(0))
+        signal *= 10 ** torch.linspace(0, -6, self.num_samples)  # from loud to all but silent
         rounded = (self(signal).double() * 100).round().sum(dim=1).tolist()
         return json.dumps([self.sample_rate, self.num_samples, rounded])
 

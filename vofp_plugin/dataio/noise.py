@@ -81,6 +81,11 @@ def coloured_noise(length, exponent, generator=None):
 
 def random_chunks(noise, length, count, generator=None):
     """Cuts `count` chunks of `length` samples at random places: (count, length)."""
+    if len(noise) < length:
+        raise ValueError(
+            f"Got a noise of {len(noise)} samples; expected at least {length}, as long as a clip: "
+            "use longer noises (each is cut in two halves, for training and test)."
+        )
     starts = torch.randint(0, len(noise) - length + 1, (count,), generator=generator)
     return torch.stack([noise[start : start + length] for start in starts])
 

@@ -28,6 +28,11 @@ class Stage(NamedTuple):
         Stride over frequency of the first block.
     dilation : int
         Dilation over time, in frames.
+
+    Example
+    -------
+    >>> Stage(num_blocks=2, channels=12, stride=2, dilation=2).channels
+    12
     """
 
     num_blocks: int

@@ -29,8 +29,8 @@ class DepthwiseSeparableBlock(nn.Module):
     Example
     -------
     >>> block = DepthwiseSeparableBlock(channels=8, kernel_size=9)
-    >>> block(torch.randn(2, 8, 51)).shape
-    torch.Size([2, 8, 51])
+    >>> block(torch.randn(2, 8, 1, 51)).shape
+    torch.Size([2, 8, 1, 51])
     """
 
     def __init__(self, channels, kernel_size):
@@ -40,15 +40,15 @@ class DepthwiseSeparableBlock(nn.Module):
                 f"Got kernel_size {kernel_size}; expected an odd number, which keeps the number of "
                 "frames for the residual connection."
             )
-        depthwise = nn.Conv1d(
+        depthwise = nn.Conv2d(
             channels,
             channels,
-            kernel_size,
-            padding=kernel_size // 2,
+            (1, kernel_size),
+            padding=(0, kernel_size // 2),
             groups=channels,
             bias=False,
         )
-        pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        pointwise = nn.Conv2d(channels, channels, 1, bias=False)
         self.depthwise = _with_norm(depthwise)
         self.pointwise = _with_norm(pointwise)
 
@@ -100,9 +100,9 @@ class DSCNN(nn.Module):
     def __init__(self, num_classes, num_features=40, channels=48, num_blocks=4, kernel_size=9):
         super().__init__()
         # Decibels in, zero mean and unit variance out; nothing to learn, nothing to inject.
-        self.input_norm = nn.BatchNorm1d(num_features, affine=False)
+        self.input_norm = nn.BatchNorm2d(num_features, affine=False)
         self.stem = _with_norm(
-            nn.Conv1d(num_features, channels, 5, stride=2, padding=2, bias=False)
+            nn.Conv2d(num_features, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
         )
         self.blocks = nn.Sequential(
             *(DepthwiseSeparableBlock(channels, kernel_size) for _ in range(num_blocks))
@@ -116,11 +116,11 @@ class DSCNN(nn.Module):
                 f"Got {x.shape[-1]} features in a frame; expected {self.input_norm.num_features}: "
                 "set num_features to what the front end gives."
             )
-        x = self.input_norm(x.transpose(1, 2))
+        x = self.input_norm(x.transpose(1, 2).unsqueeze(2))
         x = self.blocks(torch.relu(self.stem(x)))
-        return torch.log_softmax(self.classifier(x.mean(dim=2)), dim=1)
+        return torch.log_softmax(self.classifier(x.mean(dim=(2, 3))), dim=1)
 
 
 def _with_norm(conv):
     """A convolution followed by batch normalization."""
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm1d(conv.out_channels)))
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(conv.out_channels)))

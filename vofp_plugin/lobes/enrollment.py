@@ -7,7 +7,6 @@ so the order of the utterances does not matter and a new one is added to an old 
 from typing import NamedTuple, Optional
 
 import torch
-from speechbrain.nnet.CNN import Conv1d
 from torch import nn
 
 
@@ -22,6 +21,12 @@ class Enrollment(NamedTuple):
         Relative lengths, (N, K), in (0, 1]; 0 where a speaker has fewer than K utterances.
     labels : torch.Tensor
         Class index of the word said in each utterance, (N, K), or None.
+
+    Example
+    -------
+    >>> lens = torch.tensor([[1.0, 0.8], [0.0, 0.0]])  # the second speaker has no utterance
+    >>> Enrollment(torch.rand(2, 2, 101, 40), lens).present
+    tensor([ True, False])
     """
 
     feats: torch.Tensor
@@ -43,6 +48,11 @@ class Summary(NamedTuple):
         Precision-weighted sum of the utterances' values, (N, D).
     precisions : torch.Tensor
         Sum of the utterances' precisions, (N, D); zero without enrollment.
+
+    Example
+    -------
+    >>> Summary(torch.rand(2, 8), torch.tensor([[1.0], [0.0]]).expand(2, 8)).present
+    tensor([ True, False])
     """
 
     values: torch.Tensor
@@ -67,11 +77,16 @@ class ConvEmbedding(nn.Module):
     channels : int
         Channels C of every convolution.
     kernel_sizes : list of int
-        Frames seen by each convolution.
+        Frames seen by each convolution, odd.
     strides : list of int
         Stride of each convolution, in frames of its input.
     lin_neurons : int
         Size of the embedding.
+
+    Raises
+    ------
+    ValueError
+        If a kernel size is even or there are not as many strides.
 
     Example
     -------
@@ -88,18 +103,17 @@ class ConvEmbedding(nn.Module):
         lin_neurons=64,
     ):
         super().__init__()
-        self.input_norm = nn.LayerNorm(input_size)
-        sizes = [input_size] + [channels] * len(kernel_sizes)
-        self.convs = nn.ModuleList(
-            Conv1d(
-                out_channels=channels,
-                kernel_size=kernel_size,
-                in_channels=size,
-                stride=stride,
-                padding="same",
-                padding_mode="constant",
+        if len(strides) != len(kernel_sizes) or not all(size % 2 for size in kernel_sizes):
+            raise ValueError(
+                f"Got kernel_sizes {kernel_sizes} and strides {strides}; expected odd kernel sizes "
+                "and as many strides as kernel sizes."
             )
-            for size, kernel_size, stride in zip(sizes, kernel_sizes, strides, strict=False)
+        self.input_norm = nn.LayerNorm(input_size)
+        sizes = [input_size] + [channels] * (len(kernel_sizes) - 1)
+        # 2-D of height 1: channels-last, as (B, T, F) is, they train far faster than 1-D ones.
+        self.convs = nn.ModuleList(
+            nn.Conv2d(size, channels, (1, kernel), (1, stride), padding=(0, kernel // 2))
+            for size, kernel, stride in zip(sizes, kernel_sizes, strides, strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in kernel_sizes)
         self.out = nn.Linear(2 * channels, lin_neurons)
@@ -109,9 +123,10 @@ class ConvEmbedding(nn.Module):
         x = self.input_norm(x)
         num_frames = (lens * x.shape[1]).round().clamp(min=1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = conv(x * frame_mask(num_frames, x))
-            num_frames = (num_frames / conv.stride).ceil()
+            x = x * frame_mask(num_frames, x)
+            x = conv(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
             x = norm(x).relu()
+            num_frames = (num_frames / conv.stride[1]).ceil()
         return self.out(mean_and_std(x, frame_mask(num_frames, x))).unsqueeze(1)
 
 
@@ -135,6 +150,11 @@ class EnrollmentEncoder(nn.Module):
     num_classes : int
         Number of classes, for labels.
 
+    Raises
+    ------
+    ValueError
+        If `aggregation` is another word, or labels come without classes.
+
     Example
     -------
     >>> encoder = EnrollmentEncoder(ConvEmbedding(40, lin_neurons=64), code_size=8)
@@ -155,6 +175,8 @@ class EnrollmentEncoder(nn.Module):
         super().__init__()
         if aggregation not in ("mean", "bayesian"):
             raise ValueError(f"Got aggregation {aggregation!r}; expected 'mean' or 'bayesian'.")
+        if labelled and num_classes < 1:
+            raise ValueError(f"Got num_classes {num_classes}; expected at least 1 to read labels.")
         self.embedding_model = embedding_model
         self.code_size = code_size
         self.bayesian = aggregation == "bayesian"
@@ -200,8 +222,10 @@ class EnrollmentEncoder(nn.Module):
         """Values and precisions of the utterances that are `present` (N, K), (U, D) each."""
         if not present.any():
             return enrollment.feats.new_zeros(2, 0, self.code_size)
-        embedding = self.embedding_model(enrollment.feats[present], enrollment.lens[present])
-        embedding = embedding.squeeze(1)
+        feats = enrollment.feats[present]
+        # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
+        lens = enrollment.lens[present].to(feats.dtype)
+        embedding = self.embedding_model(feats, lens).squeeze(1)
         if self.labelled:
             embedding = embedding + self.label_embedding(enrollment.labels[present])
         factors = self.factor(embedding)
@@ -212,13 +236,27 @@ class EnrollmentEncoder(nn.Module):
 
 
 def frame_mask(num_frames, x):
-    """Mask (B, T, 1) of the frames of `x` (B, T, C) that belong to `num_frames` (B,)."""
+    """Mask (B, T, 1) of the frames of `x` (B, T, C) that belong to `num_frames` (B,).
+
+    Example
+    -------
+    >>> frame_mask(torch.tensor([1, 3]), torch.zeros(2, 3, 5)).squeeze(-1)
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
+    """
     frames = torch.arange(x.shape[1], device=x.device)
     return (frames < num_frames.unsqueeze(1)).unsqueeze(-1)
 
 
 def mean_and_std(x, mask):
-    """Mean and standard deviation over the masked frames of `x` (B, T, C): (B, 2 C)."""
+    """Mean and standard deviation over the masked frames of `x` (B, T, C): (B, 2 C).
+
+    Example
+    -------
+    >>> x = torch.tensor([[[1.0], [3.0], [50.0]]])
+    >>> mean_and_std(x, frame_mask(torch.tensor([2]), x)).round(decimals=2)
+    tensor([[2., 1.]])
+    """
     count = mask.sum(1).clamp(min=1)
     mean = (x * mask).sum(1) / count
     variance = ((x - mean.unsqueeze(1)) ** 2 * mask).sum(1) / count

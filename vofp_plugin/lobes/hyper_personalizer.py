@@ -20,7 +20,8 @@ class HyperPersonalizer(nn.Module):
     The mean of every number is a linear function of the code. Its log-variance is a number of
     its own plus one offset for each injected tensor, a linear function of how precise the code
     is, so that the posterior can narrow as enrollment grows. At the start the weights that the
-    mean gives are those of the main model, up to about 1e-3.
+    mean gives are those of the main model, up to about 5e-4; only "low_rank" in "replace" mode
+    starts anew, with random weights.
 
     Arguments
     ---------
@@ -45,6 +46,14 @@ class HyperPersonalizer(nn.Module):
         Rank of the form "low_rank".
     generator : torch.Generator
         For the initialization.
+
+    Raises
+    ------
+    ValueError
+        If a setting is not one of its choices or not positive, or a pattern matches no
+        injectable layer.
+    TypeError
+        If a pattern matches a layer that cannot be injected.
 
     Source
     ------
@@ -76,6 +85,7 @@ class HyperPersonalizer(nn.Module):
         super().__init__()
         _check_choice("mode", mode, ("residual", "replace"))
         _check_choice("posterior", posterior, ("gaussian", "delta"))
+        _check_positive(prior_std=prior_std, posterior_std=posterior_std, rank=rank)
         self.mode = mode
         self.prior_std = prior_std if mode == "residual" else 1.0
         self.forms = _make_forms(inject_(main_model, targets), targets, rank)
@@ -144,9 +154,10 @@ class HyperPersonalizer(nn.Module):
 
     @torch.no_grad()
     def _start_mean(self, main_model, generator):
-        """Small weights, so that the output spread does not depend on the size of a layer."""
+        """Small weights: numbers deviate by 5e-4 from the start, for any code and layer size."""
         shared = dict(main_model.named_parameters())
-        nn.init.normal_(self.mean.weight, 0.0, 1e-3, generator=generator)
+        std = 5e-4 * self.mean.in_features**-0.5  # a code has about unit values
+        nn.init.normal_(self.mean.weight, 0.0, std, generator=generator)
         free = torch.cat([form.is_free() for form in self.forms.values()])
         if self.mode == "residual":
             self.mean.weight *= free.unsqueeze(1)
@@ -164,6 +175,8 @@ class HyperPersonalizer(nn.Module):
 
 def _make_forms(main_model, targets, rank):
     """One form for each weight spec, {parameter name: form}."""
+    if not targets:
+        raise ValueError("Got no targets; expected {pattern on layer names: form}.")
     for form in targets.values():
         _check_choice("form", form, FORMS)
     forms = {}
@@ -177,3 +190,9 @@ def _make_forms(main_model, targets, rank):
 def _check_choice(word, got, choices):
     if got not in choices:
         raise ValueError(f"Got {word} {got!r}; expected one of {', '.join(choices)}.")
+
+
+def _check_positive(**numbers):
+    for word, got in numbers.items():
+        if not got > 0:
+            raise ValueError(f"Got {word} {got}; expected a number above 0.")

@@ -165,13 +165,13 @@ class PersonalizedModel(nn.Module):
         Raises
         ------
         ValueError
-            If the weights are for more than one speaker.
+            If the weights are for more than one speaker or do not fit the main model.
         """
-        speakers = {weight.shape[0] for weight in weights.values()}
-        if speakers != {1}:
-            raise ValueError(f"Got weights of {max(speakers)} speakers to merge; expected one.")
         with injected(self.main_model, weights):  # refuses weights that do not fit
             pass
+        num_speakers = len(next(iter(weights.values())))
+        if num_speakers != 1:
+            raise ValueError(f"Got weights of {num_speakers} speakers to merge; expected one.")
         plain = eject_(copy.deepcopy(self.main_model))
         merged = {name: weight[0].detach() for name, weight in weights.items()}
         plain.load_state_dict({**plain.state_dict(), **merged})

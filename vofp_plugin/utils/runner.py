@@ -8,20 +8,26 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml import YAMLError
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
+from speechbrain.utils.logger import get_logger
+from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain, Utterances
 from vofp_plugin.dataio.features import NoiseCondition, cached_features
 from vofp_plugin.dataio.manifests import SILENCE, check_disjoint, read_manifest
 from vofp_plugin.dataio.noise import load_noises
 from vofp_plugin.utils.comparison import compare
+from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
 from vofp_plugin.utils.tables import comparison_table
 from vofp_plugin.utils.trials import make_draws
+
+logger = get_logger(__name__)
 
 RUNNER_KEYS = (
     "prepare",
@@ -39,8 +45,32 @@ RUNNER_KEYS = (
     "test_draws",
     "min_queries",
 )
+# A YAML may hold run options too, as SpeechBrain allows, but not those that the runner reads.
+RUN_OPTIONS = RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}
+# Settings that may differ when a run is started again: they change nothing in its training.
+MAY_CHANGE = ("output_folder", "cache_folder", "num_classes", "skip_prep", "test_draws")
 SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
+
+
+def main(prepare):
+    """Runs a `train.py`: `run`, but with errors as one line that says what to do, not a traceback.
+
+    The traceback goes to `log.txt` in the output folder, if the run got that far.
+
+    Arguments
+    ---------
+    prepare : callable
+        As for `run`.
+    """
+    try:
+        run(prepare)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        logger.debug("The run ended with an error.", exc_info=True)
+        # HyperPyYAML puts the class in front of the arguments of a TypeError.
+        parts = error.args if isinstance(error, TypeError) else [error]
+        print(f"{Path(sys.argv[0]).name}: {' '.join(map(str, parts))}", file=sys.stderr)
+        sys.exit(1)
 
 
 def run(prepare, argv=None):
@@ -65,17 +95,25 @@ def run(prepare, argv=None):
     """
     yaml_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:] if argv is None else argv)
     ddp_init_group(run_opts)
-    hparams = load_yaml(yaml_file, overrides)
-    test_only = bool(run_opts.get("test_only"))
+    test_only = run_opts.test_only
+    given = _values(overrides)
+    hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null")  # makes no folder yet
+    if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
+        overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
+        hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null")
+    check_folder(hparams["output_folder"], resolve_yaml(yaml_file, overrides), test_only)
     if not test_only:
         run_on_main(prepare, kwargs=hparams["prepare"])
     manifests = read_manifests(hparams, test_only)
     classes = class_encoder(hparams, manifests, test_only)
-    overrides = f"{overrides}\nnum_classes: {len(classes)}\n"
+    overrides = f"{overrides}\nnum_classes: {len(classes)}"
     hparams = load_yaml(yaml_file, overrides)
-    if not test_only:
-        sb.create_experiment_directory(hparams["output_folder"], yaml_file, overrides)
-        classes.save(_class_file(hparams))
+    folder = Path(hparams["output_folder"])
+    if test_only:
+        folder = folder / Path(hparams["test_annotation"] or "test").stem
+    sb.create_experiment_directory(folder, *follow_base(yaml_file, overrides))
+    metrics = _describe(hparams, manifests, yaml_file, given)
+    test_draws, tests = test_data(hparams, manifests["test"], classes)
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -84,16 +122,12 @@ def run(prepare, argv=None):
     )
     if not test_only:
         _fit(brain, hparams, manifests, classes)
-    metrics = _describe(brain, hparams, manifests, yaml_file, overrides)
-    metrics["training"] = _training(brain.history.epochs, hparams)
-    _evaluate(brain, hparams, manifests["test"], classes, metrics)
+    metrics["training"] = _training(brain)
+    _evaluate(brain, test_draws, tests, metrics)
     if if_main_process():
-        folder = hparams["output_folder"]
-        if test_only:
-            folder = Path(folder, Path(hparams["test_annotation"] or "test").stem)
         report = write_report(metrics, folder)
         print(comparison_table(metrics["results"]))
-        print(f"Report: {report}\nMetrics: {Path(folder, 'metrics.json')}")
+        print(f"Report: {report}\nMetrics: {folder / 'metrics.json'}")
     return metrics
 
 
@@ -117,29 +151,46 @@ def load_yaml(yaml_file, overrides):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a key is unknown or read by nothing.
+        If it is no YAML, or a key is unknown or read by nothing.
     """
+    hparams = load_hyperpyyaml(resolve_yaml(yaml_file, overrides))
+    check_fragments(*follow_base(yaml_file, overrides), hparams)
+    return hparams
+
+
+def resolve_yaml(yaml_file, overrides):
+    """Text of a HyperPyYAML file with its overrides, references and fragments filled in."""
+    yaml_file, overrides = follow_base(yaml_file, overrides)
+    text = Path(yaml_file).read_text(encoding="utf-8")
+    check_keys(text, yaml_file)
+    with open(yaml_file, encoding="utf-8") as stream:
+        try:
+            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
+        except KeyError as error:
+            raise ValueError(
+                f"{error.args[0]} in {yaml_file}. Keys that exist: {', '.join(_keys(text))}."
+            ) from error
+        except YAMLError as error:
+            raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
+
+
+def follow_base(yaml_file, overrides):
+    """The file at the end of the chain of `base` keys, and all overrides of it, the last wins."""
     if not Path(yaml_file).is_file():
         raise FileNotFoundError(f"Found no YAML file {yaml_file}; give one of hparams/*.yaml.")
     text = Path(yaml_file).read_text(encoding="utf-8")
     base = re.match(r"(?:\s*#.*\n)*\s*base:\s*(\S+)\n", text)
     if base:
-        base_file = Path(yaml_file).parent / base.group(1)
-        return load_yaml(base_file, f"{text[base.end() :]}\n{overrides}")
-    check_keys(text, yaml_file)
-    with open(yaml_file, encoding="utf-8") as stream:
-        try:
-            return load_hyperpyyaml(stream, _last_wins(overrides))
-        except KeyError as error:
-            raise ValueError(
-                f"{error.args[0]} in {yaml_file}. Keys that exist: {', '.join(_keys(text))}."
-            ) from error
+        return follow_base(
+            Path(yaml_file).parent / base.group(1), f"{text[base.end() :]}\n{overrides}"
+        )
+    return yaml_file, "\n".join(_blocks(overrides).values())
 
 
 def check_keys(text, yaml_file):
     """Refuses top-level keys that no `!ref` and neither the runner nor the Brain reads."""
     brain = KeywordSpottingBrain
-    read = {*RUNNER_KEYS, *brain.HPARAMS_NEEDED, *brain.HPARAMS_OPTIONAL}
+    read = {*RUNNER_KEYS, *RUN_OPTIONS, *brain.HPARAMS_NEEDED, *brain.HPARAMS_OPTIONAL}
     read |= set(re.findall(r"<(\w+)", text))
     unread = [key for key in _keys(text) if key not in read and not key.startswith("__")]
     if unread:
@@ -149,8 +200,56 @@ def check_keys(text, yaml_file):
         )
 
 
+def check_fragments(yaml_file, overrides, hparams):
+    """Refuses overrides of a fragment's keys that the fragment does not have."""
+    text = Path(yaml_file).read_text(encoding="utf-8")
+    includes = r"^(\w+): *!include:(\S+)"
+    fragments = re.findall(includes, f"{text}\n{overrides}", flags=re.MULTILINE)
+    for section, file in dict(fragments).items():
+        known = _keys((Path(yaml_file).parent / file).read_text(encoding="utf-8"))
+        unknown = [key for key in hparams[section] if key not in known]
+        if unknown:
+            raise ValueError(
+                f"{section} in {yaml_file} or on the command line has keys that {file} does not: "
+                f"{', '.join(unknown)}. Keys that exist: {', '.join(known)}."
+            )
+
+
+def check_folder(folder, text, test_only):
+    """Refuses an output folder with checkpoints that other settings made.
+
+    Their numbers would be reported as those of these settings. A test may change settings, but
+    not what its rows are labelled with.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Output folder.
+    text : str
+        The resolved YAML of this run.
+    test_only : bool
+    """
+    before = Path(folder) / "hyperparams.yaml"
+    if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
+        return
+    old, new = _values(before.read_text(encoding="utf-8")), _values(text)
+    fixed = {"seed", "fold"} if test_only else new.keys() - set(MAY_CHANGE)
+    changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings: "
+            + ", ".join(f"{key} {old[key]} (now {new[key]})" for key in changed)
+            + ". Give another --output_folder, delete that folder, or give the settings of its run."
+        )
+
+
 def read_manifests(hparams, test_only):
     """Reads the manifests of all splits, as {split: rows with ID}."""
+    if hparams["test_annotation"] and not test_only:
+        raise ValueError(
+            f"Got --test_annotation={hparams['test_annotation']} for a training; add --test_only, "
+            "with the --output_folder of a finished one."
+        )
     folder = Path(hparams["prepare"]["save_folder"])
     paths = {split: folder / f"{split}.csv" for split in SPLITS}
     if test_only:
@@ -190,8 +289,10 @@ def class_encoder(hparams, manifests, test_only):
 def utterances(rows, hparams, classes, noise_condition=None):
     """Features, lengths and labels of manifest rows."""
     front_end = hparams["front_end"]
+    arguments = (rows, front_end, hparams["cache_folder"], noise_condition)
+    run_on_main(_fill_cache, args=arguments)
     return Utterances(
-        cached_features(rows, front_end, hparams["cache_folder"], noise_condition),
+        cached_features(*arguments),
         torch.tensor([front_end.relative_length(row) for row in rows]),
         torch.tensor([classes.encode_label(row["command"]) for row in rows]),
     )
@@ -216,8 +317,28 @@ def train_dataset(rows, hparams, classes):
     return dataset
 
 
+def test_data(hparams, rows, classes):
+    """Draws and {condition: utterances} of the test; made first, so that bad input fails early."""
+    draws = make_draws(
+        rows, max(hparams["test_shots"]), hparams["test_draws"], hparams["min_queries"]
+    )
+    tests = {}
+    for name, snr in hparams["conditions"].items():
+        noise = None
+        if snr is not None:
+            noise = NoiseCondition(load_noises(hparams["noise_folder"], "test"), snr)
+        tests[name] = utterances(rows, hparams, classes, noise)
+    return draws, tests
+
+
+def _fill_cache(*arguments):
+    cached_features(*arguments)  # not returned, which would send them to all processes
+
+
 def _fit(brain, hparams, manifests, classes):
-    run_on_main(lambda: utterances(manifests["train"], hparams, classes))  # fills the cache once
+    if if_main_process():
+        with whole_file(_class_file(hparams)) as partial:
+            classes.save(partial)
     valid = manifests["valid"]
     draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
     brain.fit_speakers(
@@ -228,17 +349,11 @@ def _fit(brain, hparams, manifests, classes):
     )
 
 
-def _evaluate(brain, hparams, rows, classes, metrics):
+def _evaluate(brain, draws, tests, metrics):
     """Adds the scores of every condition to `metrics`."""
-    draws = make_draws(
-        rows, max(hparams["test_shots"]), hparams["test_draws"], hparams["min_queries"]
-    )
     metrics["per_speaker"], metrics["calibration"] = [], []
-    for name, snr in hparams["conditions"].items():
-        noise = None
-        if snr is not None:
-            noise = NoiseCondition(load_noises(hparams["noise_folder"], "test"), snr)
-        scores = brain.evaluate_draws(utterances(rows, hparams, classes, noise), draws)
+    for name, test_utterances in tests.items():
+        scores = brain.evaluate_draws(test_utterances, draws)
         for cell, (speaker_scores, bins) in scores.items():
             place = {**cell._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
@@ -248,17 +363,18 @@ def _evaluate(brain, hparams, rows, classes, metrics):
     metrics["results"] = compare([metrics])
 
 
-def _training(epochs, hparams):
+def _training(brain):
+    epochs = list(brain.history.epochs)
     return {
-        "epochs": list(epochs),
-        "steps": len(epochs) * hparams["episodes_per_epoch"],
+        "epochs": epochs,
+        "steps": brain.optimizer_step,
         "wall_time_s": sum(epoch["seconds"] for epoch in epochs),
     }
 
 
-def _describe(brain, hparams, manifests, yaml_file, overrides):
+def _describe(hparams, manifests, yaml_file, overrides):
     """What a reader must know to run this again."""
-    model = brain.modules.model
+    model = hparams["modules"]["model"]
     place = Path(yaml_file).resolve().parent.parent
     clip = torch.zeros(1, hparams["front_end"].num_samples)
     packages = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "vofp_plugin")
@@ -285,7 +401,7 @@ def _describe(brain, hparams, manifests, yaml_file, overrides):
             "parameters": count_parameters(model),
             "main_parameters": count_parameters(model.main_model),
             "multiply_adds_per_query": count_multiply_adds(
-                model.main_model, hparams["front_end"](clip).to(brain.device)
+                model.main_model, hparams["front_end"](clip)
             ),
         },
     }
@@ -299,10 +415,15 @@ def _keys(text):
     return re.findall(r"^(\w+):", text, flags=re.MULTILINE)
 
 
-def _last_wins(overrides):
-    """YAML text in which a key repeated further down replaces the earlier one."""
+def _blocks(text):
+    """{top-level key: its YAML text}; of a key that is repeated, the last."""
     blocks = {}
-    for block in re.split(r"\n(?=\w)", f"\n{overrides or ''}"):
+    for block in re.split(r"\n(?=\w)", f"\n{text or ''}"):
         if block.strip():
             blocks[block.strip().partition(":")[0]] = block.strip("\n")
-    return "\n".join(blocks.values())
+    return blocks
+
+
+def _values(text):
+    """{top-level key: value} of YAML text, for values of one line."""
+    return dict(re.findall(r"^([a-z]\w*): *([^#\n]+?) *(?:#.*)?$", text, flags=re.MULTILINE))

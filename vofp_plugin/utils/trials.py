@@ -112,13 +112,15 @@ def _speaker_draws(speaker, utterances, rows, max_shots, num_draws, max_queries,
 
 
 def _same_words(enrollment, candidates, rows):
-    """Takes one of the candidates for each utterance, of the same word if one is left."""
-    left, taken = list(candidates), []
+    """Takes one of the candidates for each utterance, of the same word where there is one."""
+    left, taken = list(candidates), {}
     for place in enrollment:
         same = [c for c in left if rows[c]["command"] == rows[place]["command"]]
-        taken.append((same or left)[0])
-        left.remove(taken[-1])
-    return taken
+        if same:
+            taken[place] = same[0]
+            left.remove(same[0])
+    # Other words only now, so that none takes an utterance that a later one needs.
+    return [taken[place] if place in taken else left.pop(0) for place in enrollment]
 
 
 def _shuffled(items, generator):

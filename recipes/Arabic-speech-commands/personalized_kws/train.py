@@ -8,7 +8,7 @@ enrollment of each speaker) and vofp_delta.yaml (its deterministic ablation).
 
 from arabic_speech_commands_prepare import prepare_arabic_speech_commands
 
-from vofp_plugin.utils.runner import run
+from vofp_plugin.utils.runner import main
 
 if __name__ == "__main__":
-    run(prepare_arabic_speech_commands)
+    main(prepare_arabic_speech_commands)

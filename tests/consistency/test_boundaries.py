@@ -1,0 +1,162 @@
+"""The boundaries of the design, read from the source without running it."""
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "vofp_plugin"
+TREES = {
+    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+ENTRY_POINTS = {"utils/runner.py", "cli.py"}  # read YAML or argv, and print
+EVERYTHING = {"nnet", "lobes", "dataio", "utils", "brains", "inference"}
+# What the files of a room may import of the package; below, single files with wider needs.
+MAY_IMPORT = {
+    "nnet": {"nnet"},
+    "lobes": {"nnet", "lobes"},
+    "utils": {"utils"},
+    "dataio": {"lobes", "dataio", "utils"},
+    "brains": {"nnet", "lobes", "dataio", "utils", "brains"},
+    "inference": EVERYTHING - {"brains"},
+    "utils/runner.py": EVERYTHING,
+    "utils/trials.py": {"utils", "dataio"},
+    "lobes/feature_noise.py": {"dataio", "utils"},
+    "cli.py": EVERYTHING,
+}
+each_file = pytest.mark.parametrize("file", TREES)
+
+
+def files_of(*rooms):
+    return pytest.mark.parametrize("file", [f for f in TREES if f.partition("/")[0] in rooms])
+
+
+def imports(file):
+    """Full names of all modules that a file imports, inside functions too."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            yield node.module
+
+
+def own_imports(file):
+    """Modules of the package that a file imports, without the package's name."""
+    prefix = f"{PACKAGE.name}."
+    return [name.removeprefix(prefix) for name in imports(file) if name.startswith(prefix)]
+
+
+def used_names(file):
+    """Names and dotted names that a file uses, such as `print` and `sys.argv`."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(TREES[file])
+        if isinstance(node, (ast.Name, ast.Attribute))
+    }
+
+
+def nodes(file, *kinds):
+    return [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, kinds)]
+
+
+def public(tree):
+    """Public classes, functions and methods of a module, with their qualified names."""
+    for node in tree.body:
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or node.name.startswith("_"):
+            continue
+        yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from ((f"{node.name}.{name}", method) for name, method in public(node))
+
+
+def test_tables_name_files_that_exist():
+    assert ENTRY_POINTS <= set(TREES)
+    assert {file for file in MAY_IMPORT if file.endswith(".py")} <= set(TREES)
+    assert {file.partition("/")[0] for file in TREES} <= {"__init__.py", *MAY_IMPORT}
+
+
+@each_file
+def test_rooms_import_only_what_they_may(file):
+    room = file.partition("/")[0]
+    allowed = MAY_IMPORT.get(file, MAY_IMPORT.get(room, set()))
+    too_much = [name for name in own_imports(file) if name.partition(".")[0] not in allowed]
+    assert too_much == []
+
+
+def test_files_do_not_import_each_other_in_a_circle():
+    graph = {file: {f"{n.replace('.', '/')}.py" for n in own_imports(file)} for file in TREES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@files_of("nnet")
+def test_nnet_needs_torch_alone(file):
+    roots = {name.partition(".")[0] for name in imports(file)} - {PACKAGE.name, "torch"}
+    assert roots <= sys.stdlib_module_names
+
+
+@files_of("lobes")
+def test_lobes_need_torch_and_speechbrain_alone(file):
+    roots = {name.partition(".")[0] for name in imports(file)}
+    assert roots - {PACKAGE.name, "torch", "speechbrain"} <= sys.stdlib_module_names
+
+
+@each_file
+def test_only_entry_points_print_and_read_yaml_or_argv(file):
+    if file not in ENTRY_POINTS:
+        assert not used_names(file) & {"print", "sys.argv", "sys.stdout", "sys.stderr", "input"}
+        roots = {name.partition(".")[0] for name in imports(file)}
+        assert not roots & {"yaml", "ruamel", "hyperpyyaml", "argparse"}
+
+
+@each_file
+def test_nothing_imports_recipes_or_tests(file):
+    assert not {name.partition(".")[0] for name in imports(file)} & {"recipes", "tests", "hparams"}
+
+
+@each_file
+def test_errors_are_raised_rather_than_asserted(file):
+    assert nodes(file, ast.Assert) == []
+
+
+@each_file
+def test_no_global_state(file):
+    assert nodes(file, ast.Global) == []
+
+
+@each_file
+def test_nothing_is_unpickled(file):
+    assert not {name.partition(".")[0] for name in imports(file)} & {"pickle", "joblib", "dill"}
+    unsafe = [
+        node.arg
+        for node in ast.walk(TREES[file])
+        if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value))
+        in {("allow_pickle", "True"), ("weights_only", "False")}
+    ]
+    assert unsafe == []
+
+
+@each_file
+def test_everything_public_has_a_docstring(file):
+    assert ast.get_docstring(TREES[file]), "of the module"
+    assert [name for name, node in public(TREES[file]) if not ast.get_docstring(node)] == []
+
+
+@files_of("nnet", "lobes")
+def test_every_public_class_and_function_of_the_networks_has_an_example(file):
+    """Classes that others of the file extend are shown by those."""
+    extended = {
+        ast.unparse(base)
+        for node in TREES[file].body
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    }
+    without = [
+        name
+        for name, node in public(TREES[file])
+        if "." not in name and ">>> " not in ast.get_docstring(node) and name not in extended
+    ]
+    assert without == []

@@ -1,0 +1,124 @@
+"""Every recipe YAML runs: smoke.csv has a row for each, with what its data needs beyond `TINY`."""
+
+import csv
+import json
+import math
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
+from tiny_runs import RECIPES, TINY, load_prepare
+
+from vofp_plugin.lobes.enrollment import Enrollment
+from vofp_plugin.utils.reports import read_metrics
+from vofp_plugin.utils.runner import run
+
+FRAGMENTS = RECIPES.parent / "hparams"
+CORPORA = {
+    "Google-speech-commands": "google_corpus",
+    "Arabic-speech-commands": "arabic_corpus",
+    "Synthetic-commands": "synthetic_corpus",
+}
+SHARED = {("shared", 0)}
+PERSONALIZED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
+
+
+def read_smoke_table():
+    with open(Path(__file__).with_name("smoke.csv"), newline="", encoding="utf-8") as file:
+        return [tuple(row.values()) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("recipe, yaml, overrides", read_smoke_table())
+def test_recipe_runs(request, monkeypatch, tmp_path, cache_folder, recipe, yaml, overrides):
+    module, function = load_prepare(RECIPES / recipe)
+    if hasattr(module, "make_corpus"):
+        monkeypatch.setattr(module, "make_corpus", partial(module.make_corpus, **SYNTHETIC))
+    data_folder = request.getfixturevalue(CORPORA[Path(recipe).parts[0]])
+    arguments = [
+        str(RECIPES / recipe / "hparams" / yaml),
+        f"--data_folder={data_folder}",
+        f"--output_folder={tmp_path / 'run'}",
+        f"--cache_folder={cache_folder}",
+        *TINY,
+        "--num_epochs=1",
+        *overrides.split(),
+    ]
+    metrics = run(getattr(module, function), arguments)
+    assert read_metrics(tmp_path / "run") == json.loads(json.dumps(metrics))
+    assert (metrics["recipe"], metrics["yaml"]) == (recipe, yaml)
+    check_results(metrics, SHARED if yaml.startswith("shared") else PERSONALIZED)
+    check_files(tmp_path / "run")
+
+
+def check_results(metrics, enrollments):
+    for condition in ("quiet", "noise"):
+        rows = [row for row in metrics["results"] if row["condition"] == condition]
+        assert {(row["enrollment"], row["shots"]) for row in rows} == enrollments
+        # All enrollments answer the same queries of all test speakers.
+        assert len({(row["num_speakers"], row["num_queries"]) for row in rows}) == 1
+        assert rows[0]["num_speakers"] == metrics["data"]["test"]["speakers"]
+    for row in [*metrics["results"], *metrics["per_speaker"]]:
+        numbers = [row[key] for key in ("value", "accuracy", "nll") if key in row]
+        assert numbers and all(map(math.isfinite, numbers))
+    assert metrics["training"]["steps"] == 3
+    words_and_takes, num_speakers = len(WORDS) * TAKES, len(SPEAKERS)
+    assert {n["utterances"] / n["speakers"] for n in metrics["data"].values()} == {words_and_takes}
+    assert sum(n["speakers"] for n in metrics["data"].values()) == num_speakers
+
+
+def check_files(folder):
+    report = (folder / "report.md").read_text()
+    images = re.findall(r"!\[\w+\]\((\w+\.png)\)", report)
+    assert {"accuracy.png", "training.png"} <= set(images) and "Condition: noise" in report
+    assert all((folder / image).read_bytes().startswith(b"\x89PNG") for image in images)
+    yaml = (folder / "hyperparams.yaml").read_text()
+    assert "\nmodel:" in yaml and "\nbase:" not in yaml, "must say all of what was run"
+
+
+def test_every_recipe_yaml_has_one_row():
+    rows = [f"{recipe}/hparams/{yaml}" for recipe, yaml, _ in read_smoke_table()]
+    yamls = [path.relative_to(RECIPES).as_posix() for path in RECIPES.glob("*/*/hparams/*.yaml")]
+    assert sorted(rows) == sorted(yamls)
+
+
+def check_front_end(section):
+    clip = torch.zeros(2, section["front_end"].num_samples)
+    assert section["front_end"](clip).shape == (2, 101, section["num_features"])
+
+
+def check_main_model(section):
+    assert section["main_model"](torch.rand(2, 101, 40)).shape == (2, section["num_classes"])
+
+
+def check_personalizer(section):
+    encoder = section["encoder"]
+    summary = encoder.summarize(Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3)))
+    assert encoder(summary).shape == (2, section["code_size"])
+
+
+CHECKS = {
+    "front_ends": check_front_end,
+    "main_models": check_main_model,
+    "personalizers": check_personalizer,
+}
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    sorted(path.relative_to(FRAGMENTS).as_posix() for path in FRAGMENTS.glob("*/*.yaml")),
+)
+def test_fragment_loads_and_works(fragment):
+    with open(FRAGMENTS / fragment, encoding="utf-8") as file:
+        CHECKS[Path(fragment).parts[0]](load_hyperpyyaml(file))
+
+
+def test_fragments_have_no_unread_key():
+    for path in FRAGMENTS.glob("*/*.yaml"):
+        text = path.read_text()
+        keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+        made = {"front_end", "main_model", "encoder"}
+        assert made & set(keys) and set(keys) - made <= set(re.findall(r"<(\w+)>", text)), path

@@ -1,0 +1,61 @@
+"""Runs of the recipes that take seconds: few episodes of few speakers, few draws."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from vofp_plugin.utils.runner import run
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+GOOGLE = RECIPES / "Google-speech-commands" / "personalized_kws"
+TINY = (
+    "--num_epochs=2",
+    "--episodes_per_epoch=3",
+    "--num_speakers=4",
+    "--test_shots=[1,3]",
+    "--test_draws=2",
+    "--noprogressbar",
+)
+
+
+def load_prepare(recipe):
+    """The module and the name of the function that prepares the data of a recipe's folder."""
+    (path,) = Path(recipe).glob("*_prepare.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, f"prepare_{path.stem.removesuffix('_prepare')}"
+
+
+def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
+    """Command line of a tiny run of the Google recipe; later options win."""
+    return [
+        str(GOOGLE / "hparams" / yaml),
+        f"--data_folder={data_folder}",
+        f"--output_folder={output_folder}",
+        f"--cache_folder={cache_folder}",
+        *TINY,
+        *options,
+    ]
+
+
+def run_google(*arguments):
+    """Runs the Google recipe in this process; arguments as for `google_arguments`."""
+    module, function = load_prepare(GOOGLE)
+    return run(getattr(module, function), google_arguments(*arguments))
+
+
+def train_google(*arguments, **environment):
+    """Command and options of the Google recipe as a user's process, for `subprocess`."""
+    command = [sys.executable, "train.py", *google_arguments(*arguments)]
+    return command, {"cwd": GOOGLE, "env": {**os.environ, "OMP_NUM_THREADS": "1", **environment}}
+
+
+def folder_contents(folder):
+    """{relative path: bytes} of all files below a folder; empty if it is not there."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }

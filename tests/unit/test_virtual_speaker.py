@@ -1,0 +1,153 @@
+"""Augmentation of features: virtual speakers, and noise added to features."""
+
+import math
+
+import pytest
+import torch
+from speechbrain.lobes.features import Fbank
+
+from vofp_plugin.dataio.features import FrontEnd
+from vofp_plugin.dataio.noise import load_noises, mix, random_chunks
+from vofp_plugin.lobes.feature_noise import FeatureNoise
+from vofp_plugin.lobes.virtual_speaker import VirtualSpeaker, warp_band
+from vofp_plugin.utils.seeds import seeded
+
+OF_A_SPEAKER = {"warp": 0.15, "tempo": 0.12, "tilt": 6.0, "ripple": 3.0}
+OF_AN_UTTERANCE = {"shift": 0.1, "gain": 6.0}
+
+
+def smooth_feats(num_items=1):
+    """Features in dB that change slowly over time and frequency, as speech does."""
+    time = torch.linspace(0, 6, 101).view(1, -1, 1)
+    band = torch.linspace(0, 3, 40).view(1, 1, -1)
+    phase = torch.rand(num_items, 1, 1)
+    return 15 * torch.sin(time + band + 6 * phase) - 30
+
+
+def test_zero_settings_change_nothing():
+    feats = smooth_feats(6)
+    torch.testing.assert_close(VirtualSpeaker()(feats, 2), feats, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("name", OF_A_SPEAKER)
+def test_utterances_of_a_speaker_change_alike(name):
+    feats = smooth_feats().expand(8, -1, -1)
+    changed = VirtualSpeaker(**{name: OF_A_SPEAKER[name]})(feats, num_speakers=2)
+    for items in changed.split(4):
+        torch.testing.assert_close(items, items[:1].expand(4, -1, -1))
+        assert (items[0] - feats[0]).abs().max() > 0.1
+    assert (changed[0] - changed[4]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", OF_AN_UTTERANCE)
+def test_shift_and_gain_differ_between_utterances(name):
+    feats = smooth_feats().expand(4, -1, -1)
+    changed = VirtualSpeaker(**{name: OF_AN_UTTERANCE[name]})(feats, num_speakers=1)
+    assert all((a - b).abs().max() > 0.1 for a, b in zip(changed, changed[1:], strict=False))
+
+
+def test_gain_is_a_level_within_its_limits():
+    feats = smooth_feats(200)
+    change = VirtualSpeaker(gain=6.0)(feats, num_speakers=50) - feats
+    gains = change.mean(dim=(1, 2))
+    torch.testing.assert_close(change, gains.view(-1, 1, 1).expand_as(change), rtol=0, atol=0.02)
+    assert -6.01 < gains.min() < -5 and 5 < gains.max() < 6.01
+
+
+def test_tilt_is_a_slope_over_frequency():
+    feats = smooth_feats(200)
+    change = (VirtualSpeaker(tilt=6.0)(feats, num_speakers=200) - feats).mean(dim=1)
+    torch.testing.assert_close(change[:, 0], -change[:, -1], rtol=0, atol=0.02)
+    assert 5 < change[:, 0].abs().max() < 6.01
+    slopes = change.diff(dim=1)
+    torch.testing.assert_close(slopes, slopes.mean(1, keepdim=True).expand_as(slopes), atol=0.02, rtol=0)
+
+
+def test_shift_moves_frames():
+    feats = torch.zeros(200, 101, 40)
+    feats[:, 50] = 1.0
+    frames = VirtualSpeaker(shift=0.1)(feats, num_speakers=50).sum(dim=2).argmax(dim=1)
+    assert 40 <= frames.min() < 43 and 57 < frames.max() <= 60
+
+
+def test_warp_moves_frequencies_by_the_factor():
+    hertz = torch.tensor([200.0, 1000.0, 4000.0])
+    top = math.log1p(8000 / 700)
+    band = torch.log1p(hertz / 700) / top
+    expected = torch.log1p(1.1 * hertz / 700) / top
+    torch.testing.assert_close(warp_band(band, torch.tensor(1.1)), expected)
+
+
+def test_change_depends_on_the_generator_alone():
+    virtual_speaker, feats = VirtualSpeaker(**OF_A_SPEAKER, **OF_AN_UTTERANCE), smooth_feats(6)
+    changed = [virtual_speaker(feats, 2, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(changed[0], changed[1]) and not torch.equal(changed[0], changed[2])
+
+
+# Noise
+
+
+@pytest.fixture(scope="module")
+def front_end():
+    return FrontEnd(Fbank(n_mels=40))
+
+
+def speech_like(num_items=4):
+    """Clips of a harmonic sound with a rise and a fall, over a faint noise floor, (B, 16000)."""
+    time = torch.arange(16000) / 16000
+    pitch = 100 + 100 * torch.rand(num_items, 1)
+    voice = sum(torch.cos(2 * math.pi * pitch * k * time) / k for k in range(1, 30))
+    envelope = torch.exp(-(((time - 0.5) / 0.15) ** 2))
+    return 0.1 * voice * envelope + 0.001 * torch.randn(num_items, 16000)
+
+
+@pytest.mark.parametrize("snr", [0.0, 10.0])
+def test_feature_noise_is_close_to_mixing_waveforms(front_end, snr):
+    wavs = speech_like()
+    feature_noise = FeatureNoise(front_end, snr=[snr, snr], probability=1.0, chunks=1)
+    chunks = seeded("noise chunks")
+    expected = torch.stack(
+        [
+            front_end(mix(wavs, random_chunks(noise, 16000, 1, chunks), torch.full((4,), snr)))
+            for noise in load_noises(None, "train")
+        ]
+    )  # (kinds, B, T, F)
+    feats = front_end(wavs)
+    difference = (feature_noise(feats, num_speakers=1) - expected).abs().mean(dim=(1, 2, 3))
+    assert difference.min() < 3, "of the kind that was drawn"
+    assert (feats - expected).abs().mean(dim=(1, 2, 3))[difference.argmin()] > 1.5 * difference.min()
+
+
+def test_feature_noise_of_zero_probability_changes_nothing(front_end):
+    feats = smooth_feats(6)
+    feature_noise = FeatureNoise(front_end, probability=0.0, chunks=2)
+    torch.testing.assert_close(feature_noise(feats, num_speakers=3), feats)
+
+
+def test_feature_noise_is_for_all_or_no_utterances_of_a_speaker(front_end):
+    feats = smooth_feats(400)
+    feature_noise = FeatureNoise(front_end, snr=[0.0, 0.0], probability=0.3, chunks=2)
+    changed = (feature_noise(feats, num_speakers=100) - feats).abs().amax(dim=(1, 2)).view(100, 4)
+    noisy = changed > 0.1
+    assert (noisy.all(dim=1) == noisy.any(dim=1)).all()
+    assert noisy[:, 0].float().mean() == pytest.approx(0.3, abs=0.15)
+
+
+def test_feature_noise_of_a_speaker_has_one_kind(front_end):
+    feature_noise = FeatureNoise(front_end, snr=[-60.0, -60.0], probability=1.0, chunks=3)
+    noisy = feature_noise(smooth_feats(80), num_speakers=20).view(20, 4, 101, 40)
+    slopes = noisy.mean(dim=2)[..., -5:].mean(dim=-1) - noisy.mean(dim=2)[..., :5].mean(dim=-1)
+    assert slopes.std(dim=1).max() < 2, "in dB, within a speaker"
+    assert slopes.mean(dim=1).std() > 5, "between speakers"
+
+
+def test_feature_noise_only_adds_power(front_end):
+    feats = smooth_feats(6)
+    noisy = FeatureNoise(front_end, snr=[0.0, 20.0], probability=1.0, chunks=2)(feats, 3)
+    assert (noisy >= feats - 1e-3).all() and noisy.isfinite().all()
+
+
+def test_feature_noise_depends_on_the_generator_alone(front_end):
+    feature_noise, feats = FeatureNoise(front_end, probability=1.0, chunks=5), smooth_feats(6)
+    noisy = [feature_noise(feats, 2, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])

@@ -1,0 +1,66 @@
+"""Checkpoints that are whole, and that say what to do when they cannot be loaded."""
+
+import os
+import shutil
+
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+
+PARTIAL = "partial-"
+
+
+class WholeCheckpointer(Checkpointer):
+    """SpeechBrain's Checkpointer for runs that may be killed at any moment.
+
+    A checkpoint gets its name, by which recovery finds it, once all of its files are written.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for `speechbrain.utils.checkpoints.Checkpointer`.
+
+    Example
+    -------
+    >>> import torch
+    >>> model = torch.nn.Linear(1, 1)
+    >>> checkpointer = WholeCheckpointer(getfixture("tmp_path"), {"model": model})
+    >>> checkpointer.save_checkpoint().path == checkpointer.find_checkpoint().path
+    True
+    """
+
+    def save_checkpoint(self, *args, **kwargs):
+        """Saves a checkpoint; arguments and result are those of SpeechBrain's."""
+        if if_main_process():
+            for left in self.checkpoints_dir.glob(f"{PARTIAL}*"):  # by a run that was killed
+                shutil.rmtree(left)
+        partial = super().save_checkpoint(*args, **kwargs)
+        whole = None
+        if if_main_process():
+            path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
+            os.replace(partial.path, path)
+            files = {name: path / file.name for name, file in partial.paramfiles.items()}
+            whole = partial._replace(path=path, paramfiles=files)
+        ddp_barrier()  # other processes must see what this one sees
+        return whole
+
+    def recover_if_possible(self, *args, **kwargs):
+        """Loads a checkpoint, if there is one; arguments and result are those of SpeechBrain's.
+
+        Raises
+        ------
+        RuntimeError
+            If it cannot be loaded.
+        """
+        try:
+            return super().recover_if_possible(*args, **kwargs)
+        except Exception as error:  # a damaged file may fail in any way
+            reason = " ".join(str(error).split())[:300]
+            raise RuntimeError(
+                f"Cannot load the checkpoint in {self.checkpoints_dir} ({reason}). It was made by "
+                "another model or is damaged. Give another --output_folder, or delete that folder "
+                "to train anew."
+            ) from error
+
+    def _new_checkpoint_dirpath(self):
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(PARTIAL + path.name)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from speechbrain.utils import logger
 from tiny_corpus import write_arabic, write_google, write_synthetic
+from tiny_runs import run_google
 
 torch.set_num_threads(1)  # more threads make toy sizes slower
 
@@ -53,3 +55,19 @@ def synthetic_corpus(tmp_path_factory):
 def cache_folder(tmp_path_factory):
     """Feature cache of all tiny runs."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pip_freeze():
+    """Spares every run in this process the second that SpeechBrain spends on env.log."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logger, "get_environment_description", lambda: "")
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, google_corpus, cache_folder):
+    """Folder of a finished tiny run of the Google recipe's vofp.yaml; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    run_google("vofp.yaml", google_corpus, folder, cache_folder)
+    return folder

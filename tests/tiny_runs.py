@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from vofp_plugin.utils.runner import run
 
@@ -41,9 +42,10 @@ def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
 
 
 def run_google(*arguments):
-    """Runs the Google recipe in this process; arguments as for `google_arguments`."""
+    """Runs the Google recipe in this process, but draws no plots; see `google_arguments`."""
     module, function = load_prepare(GOOGLE)
-    return run(getattr(module, function), google_arguments(*arguments))
+    with patch("vofp_plugin.utils.reports.save_figure"):
+        return run(getattr(module, function), google_arguments(*arguments))
 
 
 def train_google(*arguments, **environment):

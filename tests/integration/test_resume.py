@@ -1,15 +1,17 @@
 """A run that was stopped at any moment goes on to the numbers of one that never was."""
 
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 import torch
-from tiny_runs import GOOGLE, RECIPES, google_arguments, run_google, train_google
+from tiny_runs import GOOGLE, RECIPES, folder_contents, google_arguments, run_google, train_google
 
 from vofp_plugin.brains import base
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.utils.reports import read_metrics
 
 LAST_STEP = 5  # optimizer steps after which a run is stopped: the second of three in epoch 2
 KILLED_RUN = f"""
@@ -33,13 +35,6 @@ targets: {{classifier: full}}
 """
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, google_corpus, cache_folder):
-    """Folder and metrics of a run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    return folder, run_google("vofp.yaml", google_corpus, folder, cache_folder)
-
-
 def stop(monkeypatch, step=LAST_STEP):
     """Makes runs in this process stop as by Ctrl-C after an optimizer step."""
 
@@ -50,7 +45,8 @@ def stop(monkeypatch, step=LAST_STEP):
     monkeypatch.setattr(KeywordSpottingBrain, "on_fit_batch_end", on_fit_batch_end)
 
 
-def assert_same_run(folder, metrics, other_folder, other_metrics):
+def assert_same_run(folder, other_folder):
+    metrics, other_metrics = read_metrics(folder), read_metrics(other_folder)
     for key in ("per_speaker", "calibration", "results", "validation", "data", "model"):
         assert metrics[key] == other_metrics[key], key
     assert metrics["training"]["steps"] == other_metrics["training"]["steps"] == 6
@@ -71,14 +67,15 @@ def checkpoints(folder):
     return [torch.load(path) for path in sorted(folder.glob("save/CKPT*/model.ckpt"))]
 
 
-def test_run_killed_in_its_second_epoch(uninterrupted, tmp_path, google_corpus, cache_folder):
+def test_run_killed_in_its_second_epoch(finished_run, tmp_path, google_corpus, cache_folder):
     arguments = ("vofp.yaml", google_corpus, tmp_path, cache_folder)
     _, options = train_google(*arguments)
     command = [sys.executable, "-c", KILLED_RUN, *google_arguments(*arguments)]
     process = subprocess.run(command, capture_output=True, text=True, **options)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert len(checkpoints(tmp_path)) == 1 and not (tmp_path / "metrics.json").exists()
-    assert_same_run(tmp_path, run_google(*arguments), *uninterrupted)
+    run_google(*arguments)
+    assert_same_run(tmp_path, finished_run)
 
 
 @pytest.mark.parametrize(
@@ -91,17 +88,18 @@ def test_run_killed_in_its_second_epoch(uninterrupted, tmp_path, google_corpus, 
     ],
 )
 def test_interrupted_run(
-    uninterrupted, monkeypatch, tmp_path, google_corpus, cache_folder, options, step
+    finished_run, monkeypatch, tmp_path, google_corpus, cache_folder, options, step
 ):
     arguments = ("vofp.yaml", google_corpus, tmp_path, cache_folder, *options)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop(patch, step)
         run_google(*arguments)
-    assert_same_run(tmp_path, run_google(*arguments), *uninterrupted)
+    run_google(*arguments)
+    assert_same_run(tmp_path, finished_run)
 
 
 def test_run_stopped_while_it_validates(
-    uninterrupted, monkeypatch, tmp_path, google_corpus, cache_folder
+    finished_run, monkeypatch, tmp_path, google_corpus, cache_folder
 ):
     arguments = ("vofp.yaml", google_corpus, tmp_path, cache_folder, "--ckpt_interval_steps=1")
 
@@ -111,11 +109,12 @@ def test_run_stopped_while_it_validates(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(KeywordSpottingBrain, "evaluate_batch", interrupt)
         run_google(*arguments)
-    assert_same_run(tmp_path, run_google(*arguments), *uninterrupted)
+    run_google(*arguments)
+    assert_same_run(tmp_path, finished_run)
 
 
 def test_run_stopped_while_it_saves(
-    uninterrupted, monkeypatch, tmp_path, google_corpus, cache_folder
+    finished_run, monkeypatch, tmp_path, google_corpus, cache_folder
 ):
     arguments = ("vofp.yaml", google_corpus, tmp_path, cache_folder)
     whole_file = base.whole_file
@@ -129,29 +128,36 @@ def test_run_stopped_while_it_saves(
         patch.setattr(base, "whole_file", stop_at_second_checkpoint)
         run_google(*arguments)
     assert len(list(tmp_path.glob("save/*/model.ckpt"))) == 2, "the second must be half-written"
-    assert_same_run(tmp_path, run_google(*arguments), *uninterrupted)
+    run_google(*arguments)
+    assert_same_run(tmp_path, finished_run)
     assert not list(tmp_path.glob("save/partial*"))
 
 
 def test_dropout_resumes_exactly_too(monkeypatch, tmp_path, google_corpus, cache_folder):
     yaml = tmp_path / "dropout.yaml"
     yaml.write_text(DROPOUT_YAML)
+    small = ("--num_speakers=2", "--max_shots=1", "--num_queries=2", "--test_shots=[1]")
     folder, other_folder = tmp_path / "stopped", tmp_path / "uninterrupted"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop(patch)
-        run_google(yaml, google_corpus, folder, cache_folder)
-    metrics = run_google(yaml, google_corpus, folder, cache_folder)
-    other_metrics = run_google(yaml, google_corpus, other_folder, cache_folder)
-    assert_same_run(folder, metrics, other_folder, other_metrics)
+        run_google(yaml, google_corpus, folder, cache_folder, *small)
+    run_google(yaml, google_corpus, folder, cache_folder, *small)
+    run_google(yaml, google_corpus, other_folder, cache_folder, *small)
+    assert_same_run(folder, other_folder)
 
 
-def test_finished_run_does_not_train_again(uninterrupted, monkeypatch, google_corpus, cache_folder):
-    folder, metrics = uninterrupted
-    before = sorted(folder.glob("save/CKPT*"))
+def test_finished_run_does_not_train_again(
+    finished_run, monkeypatch, tmp_path, google_corpus, cache_folder
+):
+    folder = shutil.copytree(finished_run, tmp_path / "again")
+    before = folder_contents(folder / "save")
 
     def refuse(*arguments):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(KeywordSpottingBrain, "fit_batch", refuse)
-    assert run_google("vofp.yaml", google_corpus, folder, cache_folder) == metrics
-    assert sorted(folder.glob("save/CKPT*")) == before
+    run_google("vofp.yaml", google_corpus, folder, cache_folder)
+    metrics, other_metrics = read_metrics(folder), read_metrics(finished_run)
+    assert metrics.pop("overrides") != other_metrics.pop("overrides")  # their output folders
+    assert metrics == other_metrics
+    assert folder_contents(folder / "save") == before

@@ -141,11 +141,13 @@ def test_summaries_add_up(aggregation):
 
 def test_bayesian_precision_grows_with_every_utterance():
     encoder, enrollment = make_encoder("bayesian"), random_enrollment(shots=5)
-    precisions = [
-        encoder.summarize(Enrollment(enrollment.feats[:, :k], enrollment.lens[:, :k])).precisions
-        for k in range(6)
-    ]
-    assert all((more > fewer).all() for fewer, more in zip(precisions, precisions[1:], strict=False))
+    precisions = torch.stack(
+        [
+            encoder.summarize(Enrollment(enrollment.feats[:, :k], enrollment.lens[:, :k]))[1]
+            for k in range(6)
+        ]
+    )
+    assert (precisions.diff(dim=0) > 0).all()
 
 
 def test_mean_precision_counts_the_utterances():
@@ -155,12 +157,25 @@ def test_mean_precision_counts_the_utterances():
     torch.testing.assert_close(encoder.summarize(enrollment).precisions, expected)
 
 
-def test_bayesian_code_weighs_utterances_by_their_precision():
-    encoder = make_encoder("bayesian")
-    encoder.code_norm = nn.Identity()
-    values, precisions = torch.randn(1, CODE_SIZE), torch.rand(1, CODE_SIZE)
-    code = encoder(Summary(2 * values * precisions, 2 * precisions))
-    torch.testing.assert_close(code, values * 2 * precisions / (1 + 2 * precisions))
+@each_aggregation
+def test_code_is_the_mean_of_the_utterances_by_their_precision(aggregation):
+    """A model that hands on its first frame shows what becomes of values and precisions."""
+    encoder = make_encoder(aggregation)
+    encoder.embedding_model = Frames()
+    encoder.factor, encoder.code_norm = nn.Identity(), nn.Identity()
+    values, raw = torch.randn(2, 3, CODE_SIZE), torch.randn(2, 3, CODE_SIZE)
+    frames = torch.cat([values, raw], dim=-1) if aggregation == "bayesian" else values
+    precisions, prior = (F.softplus(raw), 1) if aggregation == "bayesian" else (raw * 0 + 1, 0)
+    expected = (values * precisions).sum(1) / (precisions.sum(1) + prior)
+    code = encode(encoder, Enrollment(frames.unsqueeze(2), torch.ones(2, 3)))
+    torch.testing.assert_close(code, expected)
+
+
+class Frames(nn.Module):
+    """Embedding of an utterance: its first frame."""
+
+    def forward(self, feats, lens):
+        return feats[:, :1]
 
 
 @each_aggregation

@@ -16,7 +16,8 @@ SIZES = {"anna": 20, "ben": 12, "cleo": 9, "dora": 30, "emil": 10}  # utterances
 def speakers_of(sizes):
     """Speaker of every item, speakers interleaved."""
     names = [name for name, size in sizes.items() for _ in range(size)]
-    return [names[i] for i in torch.randperm(len(names), generator=torch.Generator().manual_seed(0))]
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))
+    return [names[i] for i in order]
 
 
 def make_sampler(sizes=SIZES, shape=SHAPE, num_episodes=40, **settings):

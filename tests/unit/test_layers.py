@@ -9,6 +9,9 @@ from torch.func import functional_call
 
 from vofp_plugin.nnet.layers import WEIGHT_INJECTED
 
+# Torch's note that an even kernel needs more padding on one side.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
 ITEM_LAYERS = {  # layers that treat every item by itself, and the shape of an item
     "linear": (nn.Linear(5, 4), (5,)),
     "linear-frames": (nn.Linear(5, 4), (7, 5)),
@@ -57,7 +60,7 @@ for mode in ("reflect", "replicate", "circular"):
         (4, 11),
     )
     ITEM_LAYERS[f"conv1d-{mode}-same"] = (
-        nn.Conv1d(4, 6, 4, padding="same", dilation=2, padding_mode=mode),
+        nn.Conv1d(4, 6, 4, padding="same", padding_mode=mode),
         (4, 11),
     )
     ITEM_LAYERS[f"conv2d-{mode}"] = (
@@ -138,7 +141,7 @@ def test_layer_equals_loop_over_speakers(name, num_speakers, num_queries):
 
 @pytest.mark.parametrize(
     "name, key",
-    [(name, key) for name, (layer, _) in ITEM_LAYERS.items() for key, _ in layer.named_parameters()],
+    [(name, key) for name in ITEM_LAYERS for key, _ in ITEM_LAYERS[name][0].named_parameters()],
 )
 def test_layer_keeps_the_shared_parameter_that_is_not_injected(name, key):
     plain = plain_layer(name)
@@ -220,7 +223,9 @@ def test_batch_norm_tracks_nothing_in_evaluation(name):
     torch.testing.assert_close(dict(layer.named_buffers()), dict(plain.named_buffers()))
 
 
-@pytest.mark.parametrize("name", ["linear-frames", "conv1d", "conv1d-pointwise", "conv2d-groups"])
+@pytest.mark.parametrize(
+    "name", ["linear-frames", "conv1d", "conv1d-pointwise", "conv2d-groups", "conv2d-pointwise"]
+)
 def test_layer_takes_an_input_that_is_not_contiguous(name):
     plain = plain_layer(name)
     weights, x = random_weights(plain, 3), random_batch(name, 6)

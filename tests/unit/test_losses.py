@@ -92,9 +92,7 @@ def test_gradient_vanishes_at_the_exact_posterior(toy):
 
 def test_single_draws_estimate_the_bound(toy):
     posterior = toy.exact_posterior()
-    losses = torch.stack(
-        [toy.loss(posterior, nll=toy.sampled_nll(posterior)) for _ in range(2000)]
-    )
+    losses = torch.stack([toy.loss(posterior, nll=toy.sampled_nll(posterior)) for _ in range(2000)])
     error = (losses.mean() - toy.loss(posterior)).abs()
     assert error < 5 * losses.std() / len(losses) ** 0.5
 

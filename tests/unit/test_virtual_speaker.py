@@ -59,8 +59,7 @@ def test_tilt_is_a_slope_over_frequency():
     change = (VirtualSpeaker(tilt=6.0)(feats, num_speakers=200) - feats).mean(dim=1)
     torch.testing.assert_close(change[:, 0], -change[:, -1], rtol=0, atol=0.02)
     assert 5 < change[:, 0].abs().max() < 6.01
-    slopes = change.diff(dim=1)
-    torch.testing.assert_close(slopes, slopes.mean(1, keepdim=True).expand_as(slopes), atol=0.02, rtol=0)
+    assert change.diff(dim=1).std(dim=1).max() < 0.02, "in dB per band"
 
 
 def test_shift_moves_frames():
@@ -114,8 +113,9 @@ def test_feature_noise_is_close_to_mixing_waveforms(front_end, snr):
     )  # (kinds, B, T, F)
     feats = front_end(wavs)
     difference = (feature_noise(feats, num_speakers=1) - expected).abs().mean(dim=(1, 2, 3))
-    assert difference.min() < 3, "of the kind that was drawn"
-    assert (feats - expected).abs().mean(dim=(1, 2, 3))[difference.argmin()] > 1.5 * difference.min()
+    kind = difference.argmin()  # that was drawn
+    assert difference[kind] < 3
+    assert (feats - expected[kind]).abs().mean() > 1.5 * difference[kind]
 
 
 def test_feature_noise_of_zero_probability_changes_nothing(front_end):

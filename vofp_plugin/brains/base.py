@@ -136,12 +136,15 @@ class PersonalizedBrain(sb.Brain):
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Takes the best checkpoint."""
-        if self.checkpointer is not None and not self.checkpointer.list_checkpoints():
-            raise RuntimeError(
-                f"Found no checkpoint in {self.checkpointer.checkpoints_dir}; train first, or give "
-                "the --output_folder of a finished run."
-            )
-        super().on_evaluate_start(max_key, min_key)
+        checkpointer = self.checkpointer
+        if checkpointer is None or checkpointer.recover_if_possible(
+            max_key=max_key, min_key=min_key
+        ):
+            return
+        raise RuntimeError(
+            f"Found no whole checkpoint in {checkpointer.checkpoints_dir}; train first, or give "
+            "the --output_folder of a finished run."
+        )
 
     def on_stage_start(self, stage, epoch=None):
         """Starts the clock of an epoch, and draws its episodes."""

@@ -123,6 +123,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         enrolled = [kind for kind in kinds if kind in ("own", "stranger")]
         return cells + [Cell(kind, k) for kind in enrolled for k in shots]
 
+    @torch.no_grad()
     def _encode_utterances(self):
         """Answers without enrollment, and the summary of each utterance."""
         model, places = self.modules.model, np.arange(len(self.utterances.lens))
@@ -136,7 +137,6 @@ class KeywordSpottingBrain(PersonalizedBrain):
         if summaries:
             self.summaries = Summary(*(torch.cat(parts) for parts in zip(*summaries, strict=True)))
 
-    @torch.no_grad()
     def _without_enrollment(self, feats):
         model = self.modules.model
         if "own" not in model.enrollments:

@@ -4,7 +4,7 @@ Every utterance gives D values and D precisions. Their sums are the whole summar
 so the order of the utterances does not matter and a new one is added to an old summary exactly.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ class Enrollment(NamedTuple):
 
     feats: torch.Tensor
     lens: torch.Tensor
-    labels: Optional[torch.Tensor] = None
+    labels: torch.Tensor | None = None
 
     @property
     def present(self):
@@ -113,7 +113,7 @@ class ConvEmbedding(nn.Module):
         # 2-D of height 1: channels-last, as (B, T, F) is, they train far faster than 1-D ones.
         self.convs = nn.ModuleList(
             nn.Conv2d(size, channels, (1, kernel), (1, stride), padding=(0, kernel // 2))
-            for size, kernel, stride in zip(sizes, kernel_sizes, strides, strict=False)
+            for size, kernel, stride in zip(sizes, kernel_sizes, strides, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in kernel_sizes)
         self.out = nn.Linear(2 * channels, lin_neurons)
@@ -199,7 +199,7 @@ class EnrollmentEncoder(nn.Module):
             If the encoder needs labels and the enrollment has none, or the other way round.
         """
         if (enrollment.labels is None) == self.labelled:
-            got, expected = ("without", "with") if enrollment.labels is None else ("with", "without")
+            got, expected = ("without", "with") if self.labelled else ("with", "without")
             raise ValueError(
                 f"Got enrollment {got} labels; this encoder was made to read it {expected} them."
             )

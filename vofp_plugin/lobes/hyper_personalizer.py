@@ -97,7 +97,8 @@ class HyperPersonalizer(nn.Module):
         self.register_buffer("none_numbers", self.mean.bias.detach().clone())
         self.log_var = None
         if posterior == "gaussian":
-            self.log_var = nn.Parameter(torch.full_like(self.mean.bias, 2 * math.log(posterior_std)))
+            start = torch.full((self.num_numbers,), 2 * math.log(posterior_std))
+            self.log_var = nn.Parameter(start)
             self.log_var_offset = nn.Linear(code_size, len(self.sizes))
             nn.init.normal_(self.log_var_offset.weight, 0.0, 1e-3, generator=generator)
             nn.init.zeros_(self.log_var_offset.bias)

@@ -69,7 +69,8 @@ def main(prepare):
         logger.debug("The run ended with an error.", exc_info=True)
         # HyperPyYAML puts the class in front of the arguments of a TypeError.
         parts = error.args if isinstance(error, TypeError) else [error]
-        print(f"{Path(sys.argv[0]).name}: {' '.join(map(str, parts))}", file=sys.stderr)
+        message = " ".join(" ".join(map(str, parts)).split())
+        print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -101,7 +102,7 @@ def run(prepare, argv=None):
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
         overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
         hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null")
-    check_folder(hparams["output_folder"], resolve_yaml(yaml_file, overrides), test_only)
+    check_folder(hparams, resolve_yaml(yaml_file, overrides), test_only)
     if not test_only:
         run_on_main(prepare, kwargs=hparams["prepare"])
     manifests = read_manifests(hparams, test_only)
@@ -168,7 +169,8 @@ def resolve_yaml(yaml_file, overrides):
             return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
         except KeyError as error:
             raise ValueError(
-                f"{error.args[0]} in {yaml_file}. Keys that exist: {', '.join(_keys(text))}."
+                f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
+                f"{', '.join(_keys(text))}."
             ) from error
         except YAMLError as error:
             raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
@@ -215,20 +217,25 @@ def check_fragments(yaml_file, overrides, hparams):
             )
 
 
-def check_folder(folder, text, test_only):
-    """Refuses an output folder with checkpoints that other settings made.
+def check_folder(hparams, text, test_only):
+    """Refuses an output folder with checkpoints that other settings made, or with none to test.
 
     Their numbers would be reported as those of these settings. A test may change settings, but
     not what its rows are labelled with.
 
     Arguments
     ---------
-    folder : str or Path
-        Output folder.
+    hparams : dict
     text : str
         The resolved YAML of this run.
     test_only : bool
     """
+    if test_only and not _class_file(hparams).is_file():
+        raise FileNotFoundError(
+            f"Found no {_class_file(hparams)}; --test_only needs the --output_folder of a finished "
+            "training."
+        )
+    folder = hparams["output_folder"]
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
         return
@@ -256,11 +263,17 @@ def read_manifests(hparams, test_only):
         paths = {"test": Path(hparams["test_annotation"] or paths["test"])}
     else:
         check_disjoint(paths)
-    return {
-        split: [{"ID": name, **row} for name, row in read_manifest(path, root).items()]
-        for root in [hparams["data_folder"]]
-        for split, path in paths.items()
-    }
+    manifests = {}
+    for split, path in paths.items():
+        rows = read_manifest(path, hparams["data_folder"])
+        missing = [row["wav"] for row in rows.values() if not Path(row["wav"]).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"Found no {missing[0]}, nor {len(missing) - 1} others of {path}; is --data_folder "
+                "the folder that $data_root stands for?"
+            )
+        manifests[split] = [{"ID": name, **row} for name, row in rows.items()]
+    return manifests
 
 
 def class_encoder(hparams, manifests, test_only):
@@ -268,11 +281,6 @@ def class_encoder(hparams, manifests, test_only):
     encoder = CategoricalEncoder()
     encoder.expect_len(None)
     if test_only:
-        if not _class_file(hparams).is_file():
-            raise FileNotFoundError(
-                f"Found no {_class_file(hparams)}; --test_only needs the --output_folder of a "
-                "finished training."
-            )
         encoder.load(_class_file(hparams))
     else:
         encoder.update_from_iterable(sorted({row["command"] for row in manifests["train"]}))

@@ -1,0 +1,74 @@
+"""`--test_only --test_annotation=FILE.csv` evaluates a trained model on any manifest."""
+
+import shutil
+
+import pytest
+from tiny_runs import GOOGLE, folder_contents, google_arguments, run_google
+
+from vofp_plugin.utils.reports import read_metrics
+from vofp_plugin.utils.runner import run
+
+
+@pytest.fixture
+def run_folder(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def scores(metrics):
+    return metrics["per_speaker"], metrics["calibration"], metrics["results"]
+
+
+def test_test_set_again_gives_the_same_numbers(run_folder, google_corpus, cache_folder):
+    before = folder_contents(run_folder)
+    metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+    assert scores(metrics) == scores(read_metrics(run_folder))
+    assert scores(read_metrics(run_folder / "test")) == scores(read_metrics(run_folder))
+    after = folder_contents(run_folder)
+    new = {name.partition("/")[0] for name in after if name not in before}
+    assert new == {"test"} and after.items() >= before.items()
+
+
+def test_another_manifest_at_another_place(
+    monkeypatch, run_folder, google_corpus, cache_folder, tmp_path
+):
+    """Not prepared, below another data root, of other speakers and of fewer classes."""
+    data_folder = shutil.copytree(google_corpus, tmp_path / "moved")
+    shutil.rmtree(data_folder / "up")
+    rows = (run_folder / "manifests" / "train.csv").read_text().splitlines()
+    annotation = tmp_path / "two_words.csv"
+    annotation.write_text("\n".join(row for row in rows if ",up," not in row) + "\n")
+    shutil.rmtree(run_folder / "manifests")
+
+    def refuse(**options):
+        raise AssertionError("prepared")
+
+    options = ("--test_only", f"--test_annotation={annotation}", "--test_shots=[2]")
+    arguments = google_arguments("vofp.yaml", data_folder, run_folder, cache_folder, *options)
+    before = (run_folder / "metrics.json").read_bytes()
+    run(refuse, arguments)
+    metrics = read_metrics(run_folder / "two_words")
+    assert metrics["data"] == {"test": {"speakers": 10, "utterances": 60}}
+    assert {row["shots"] for row in metrics["results"]} == {0, 2}
+    assert {row["num_speakers"] for row in metrics["results"]} == {10}
+    assert (run_folder / "two_words" / "report.md").is_file()
+    assert (run_folder / "metrics.json").read_bytes() == before
+    assert not (run_folder / "manifests").exists()
+
+
+def test_best_checkpoint_is_tested(run_folder, google_corpus, cache_folder):
+    """Which is not the last one, if that has a higher validation NLL."""
+    last = max(run_folder.glob("save/CKPT*"))
+    shutil.copytree(last, last.with_name("CKPT+worse"))
+    worse = run_folder / "save" / "CKPT+worse"
+    (worse / "model.ckpt").write_bytes(b"never loaded")
+    lines = (worse / "CKPT.yaml").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith(("valid_nll", "unixtime"))]
+    (worse / "CKPT.yaml").write_text("\n".join([*lines, "valid_nll: 99.0", "unixtime: 9e+9"]))
+    metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+    assert scores(metrics) == scores(read_metrics(run_folder))
+
+
+def test_recipe_of_the_trained_model_is_named(run_folder, google_corpus, cache_folder):
+    metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+    place = f"{GOOGLE.parent.name}/{GOOGLE.name}"
+    assert (metrics["recipe"], metrics["system"], metrics["fold"]) == (place, "vofp", 0)

@@ -24,7 +24,6 @@ MAY_IMPORT = {
     "inference": EVERYTHING - {"brains"},
     "utils/runner.py": EVERYTHING,
     "utils/trials.py": {"utils", "dataio"},
-    "lobes/feature_noise.py": {"dataio", "utils"},
     "cli.py": EVERYTHING,
 }
 each_file = pytest.mark.parametrize("file", TREES)

@@ -245,3 +245,9 @@ def test_weights_of_different_numbers_of_speakers_are_refused(model):
     with pytest.raises(ValueError, match="different numbers of speakers"):
         with injected(model, weights):
             pass
+
+
+def test_layers_that_a_fused_kernel_passes_by_are_refused():
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16))
+    with pytest.raises(TypeError, match="TransformerEncoderLayer"):
+        inject_(model, ["*.linear1"])

@@ -8,7 +8,7 @@ from speechbrain.lobes.features import Fbank
 
 from vofp_plugin.dataio.features import FrontEnd
 from vofp_plugin.dataio.noise import load_noises, mix, random_chunks
-from vofp_plugin.lobes.feature_noise import FeatureNoise
+from vofp_plugin.dataio.feature_noise import FeatureNoise
 from vofp_plugin.lobes.virtual_speaker import VirtualSpeaker, warp_band
 from vofp_plugin.utils.seeds import seeded
 

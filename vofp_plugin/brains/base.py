@@ -62,7 +62,7 @@ class PersonalizedBrain(sb.Brain):
         shape = self.hparams.episode_shape
         num_speakers = len(batch.id) // shape.per_speaker
         # Seeded by step, so that a resumed run draws what an uninterrupted one does.
-        generator = seeded(self.hparams.seed, self.optimizer_step, get_rank() or 0)
+        generator = seeded("step", self.hparams.seed, self.optimizer_step, get_rank() or 0)
         torch.manual_seed(generator.initial_seed())  # for dropout, which takes no generator
         feats = batch.feats.data
         for augment in self.hparams.augmentations:

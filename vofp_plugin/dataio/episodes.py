@@ -143,7 +143,7 @@ class EpisodeBatchSampler(Sampler):
         return self.num_episodes
 
     def __iter__(self):
-        generator = seeded(self.seed, self.epoch, self.rank)
+        generator = seeded("epoch", self.seed, self.epoch, self.rank)
         names = list(self.items)
         for _ in range(self.num_episodes):
             chosen = torch.randperm(len(names), generator=generator)[: self.shape.num_speakers]

@@ -144,7 +144,8 @@ class EnrollmentEncoder(nn.Module):
         D.
     aggregation : str
         "mean" (every utterance has precision 1) or "bayesian" (every utterance says how precise
-        each of its values is, and a prior N(0, 1) pulls the code to zero).
+        each of its values is, and a prior N(0, 1) pulls the imprecise ones to zero; the layer
+        normalization that follows keeps only how they compare).
     labelled : bool
         Whether the enrollment carries the class of the word said.
     num_classes : int

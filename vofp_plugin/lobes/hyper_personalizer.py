@@ -120,8 +120,15 @@ class HyperPersonalizer(nn.Module):
         return DiagonalGaussian(mean, self.log_var + offset)
 
     def prior(self):
-        """Gives the prior of every number."""
-        return standard_prior(self.prior_std, device=self.mean.weight.device)
+        """Gives the prior of every number.
+
+        In residual mode its mean is what stands for no enrollment: zero, but for the random
+        factor of "low_rank", whose distance to zero says nothing about a speaker.
+        """
+        prior = standard_prior(self.prior_std, device=self.mean.weight.device)
+        if self.mode == "residual":
+            prior.mean = self.none_numbers
+        return prior
 
     def weights(self, numbers, main_model):
         """Makes the injected weights.

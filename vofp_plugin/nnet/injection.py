@@ -7,7 +7,12 @@ The contract between a main model and a hyper-personalizer is `weight_specs`: an
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
+from torch import nn
+
 from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WeightInjected
+
+# Their fast path reads the parameters of their layers and never calls them.
+FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 def inject_(model, targets):
@@ -150,11 +155,12 @@ def _matches(model, pattern):
         own = [key for key, _ in layer.named_parameters(recurse=False)]
         if not own or not fnmatchcase(name, pattern):
             continue
-        if not _is_injectable(layer):
+        if not _is_injectable(layer) or name in _fused(model):
             raise TypeError(
                 f"Target {pattern!r} matches layer {name!r} of type {type(layer).__name__}, which "
                 f"cannot be injected. Injectable are exactly: "
-                f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}."
+                f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, outside of "
+                f"{' and '.join(kind.__name__ for kind in FUSED)}."
             )
         found.append((name, layer))
     if not found:
@@ -164,6 +170,16 @@ def _matches(model, pattern):
             f"{', '.join(exist) or 'none'}."
         )
     return found
+
+
+def _fused(model):
+    """Names of the layers inside of modules that may pass their forward by."""
+    return {
+        f"{name}.{child}" if name else child
+        for name, module in model.named_modules()
+        if isinstance(module, FUSED)
+        for child, _ in module.named_modules()
+    }
 
 
 def _is_injectable(layer):

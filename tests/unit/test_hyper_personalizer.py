@@ -141,7 +141,14 @@ def test_prior(mode, std):
         small_main_model(), {"*": "full"}, CODE_SIZE, mode=mode, prior_std=0.5
     )
     prior = hyper_personalizer.prior()
-    assert prior.std.item() == pytest.approx(std) and prior.mean.item() == 0.0
+    torch.testing.assert_close(prior.std, torch.full_like(prior.std, std))
+    assert not prior.mean.any()
+
+
+def test_prior_of_the_random_factor_is_centred_where_it_starts():
+    hyper_personalizer = HyperPersonalizer(small_main_model(), {"*": "low_rank"}, CODE_SIZE)
+    assert hyper_personalizer.prior().mean.any()
+    torch.testing.assert_close(hyper_personalizer.prior().mean[0], hyper_personalizer.mean.bias)
 
 
 def test_posterior_may_narrow_with_the_precision_of_the_code():

@@ -127,7 +127,7 @@ class HyperPersonalizer(nn.Module):
         """
         prior = standard_prior(self.prior_std, device=self.mean.weight.device)
         if self.mode == "residual":
-            prior.mean = self.none_numbers
+            prior = DiagonalGaussian(self.none_numbers.unsqueeze(0), prior.log_var)
         return prior
 
     def weights(self, numbers, main_model):

@@ -1,0 +1,62 @@
+"""What SpeechBrain users expect of the command line."""
+
+import shutil
+
+import pytest
+from tiny_runs import GOOGLE, folder_contents, run_google
+
+from vofp_plugin.utils.reports import read_metrics
+
+
+@pytest.fixture
+def run_with(tmp_path, google_corpus, cache_folder):
+    """Function that runs vofp.yaml with options: {relative path of metrics.json: metrics}."""
+
+    def run_with(*options, yaml="vofp.yaml"):
+        run_google(yaml, google_corpus, tmp_path / "run", cache_folder, *options)
+        paths = (tmp_path / "run").rglob("metrics.json")
+        return {p.relative_to(tmp_path).as_posix(): read_metrics(p.parent) for p in paths}
+
+    return run_with
+
+
+def test_overrides_and_their_record(run_with):
+    options = ("--num_epochs=3", "--main_lr=0.01", "--device=cpu", "--main={channels: 16}")
+    metrics = run_with(*options, "--episodes_per_epoch=1")["run/metrics.json"]
+    assert len(metrics["training"]["epochs"]) == metrics["training"]["steps"] == 3
+    assert metrics["model"]["main_parameters"] < 8000, "16 channels"
+    overrides = metrics["overrides"]
+    assert (overrides["num_epochs"], overrides["main_lr"]) == ("3", "0.01"), "the last wins"
+    assert overrides["main"] == "{channels: 16}" and overrides["test_shots"] == "[1,3]"
+    assert "device" not in overrides and "num_classes" not in overrides
+
+
+def test_override_with_a_space_and_of_a_base_yaml(run_with):
+    metrics = run_with("--code_size", "8", yaml="vofp_delta.yaml")["run/metrics.json"]
+    assert metrics["overrides"]["code_size"] == "8"
+    assert (metrics["yaml"], metrics["system"]) == ("vofp_delta.yaml", "vofp_delta")
+    assert metrics["training"]["epochs"][0]["train_kl"] == 0, "the base's posterior has a KL"
+
+
+def test_run_option_in_the_yaml(run_with, tmp_path):
+    text = (GOOGLE / "hparams" / "shared.yaml").read_text()
+    text = text.replace("../../../..", str(GOOGLE.parents[1]))
+    yaml = tmp_path / "limited.yaml"
+    yaml.write_text(f"{text}\noptimizer_step_limit: 2\nmax_grad_norm: 1.0\n")
+    metrics = run_with(yaml=yaml)["run/metrics.json"]
+    assert metrics["training"]["steps"] == 2
+
+
+@pytest.mark.parametrize("option", ["--precision=bf16", "--grad_accumulation_factor=2"])
+def test_training_options(run_with, option):
+    metrics = run_with(option, "--num_epochs=1")["run/metrics.json"]
+    assert metrics["training"]["steps"] == (2 if "accumulation" in option else 3)
+
+
+def test_debug_leaves_a_finished_run_alone(run_with, finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    before = folder_contents(tmp_path / "run")
+    metrics = run_with("--debug", "--seed=3")
+    assert metrics.keys() == {"run/metrics.json", "run/debug/metrics.json"}
+    assert metrics["run/debug/metrics.json"]["training"]["steps"] == 4, "2 batches of 2 epochs"
+    assert folder_contents(tmp_path / "run").items() >= before.items()

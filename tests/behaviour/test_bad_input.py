@@ -92,7 +92,7 @@ def test_bad_yaml(refuse, tmp_path, text, message):
     original = GOOGLE / "hparams" / "vofp.yaml"
     yaml = tmp_path / "vofp.yaml"
     if text is not None:
-        whole = original.read_text().replace("../../../..", str(GOOGLE.parents[1]))
+        whole = original.read_text().replace("../../../..", str(GOOGLE.parents[2]))
         yaml.write_text(text.replace("{text}", whole).replace("{path}", str(original)))
     assert nothing(refuse(message, yaml=yaml))
 

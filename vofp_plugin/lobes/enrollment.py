@@ -208,6 +208,7 @@ class EnrollmentEncoder(nn.Module):
         speaker = present.nonzero()[:, 0]
         values, precisions = self._factors(enrollment, present)
         zeros = enrollment.feats.new_zeros(len(present), self.code_size)
+        precisions = precisions.to(zeros.dtype)  # mixed precision makes them lower
         return Summary(
             zeros.index_add(0, speaker, values * precisions),
             zeros.index_add(0, speaker, precisions),

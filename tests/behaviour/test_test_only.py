@@ -63,7 +63,9 @@ def test_best_checkpoint_is_tested(run_folder, google_corpus, cache_folder):
     (worse / "model.ckpt").write_bytes(b"never loaded")
     lines = (worse / "CKPT.yaml").read_text().splitlines()
     lines = [line for line in lines if not line.startswith(("valid_nll", "unixtime"))]
-    (worse / "CKPT.yaml").write_text("\n".join([*lines, "valid_nll: 99.0", "unixtime: 9000000000.0"]))
+    (worse / "CKPT.yaml").write_text(
+        "\n".join([*lines, "valid_nll: 99.0", "unixtime: 9000000000.0"])
+    )
     metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     assert scores(metrics) == scores(read_metrics(run_folder))
 

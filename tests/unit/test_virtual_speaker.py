@@ -6,9 +6,9 @@ import pytest
 import torch
 from speechbrain.lobes.features import Fbank
 
+from vofp_plugin.dataio.feature_noise import FeatureNoise
 from vofp_plugin.dataio.features import FrontEnd
 from vofp_plugin.dataio.noise import load_noises, mix, random_chunks
-from vofp_plugin.dataio.feature_noise import FeatureNoise
 from vofp_plugin.lobes.virtual_speaker import VirtualSpeaker, warp_band
 from vofp_plugin.utils.seeds import seeded
 

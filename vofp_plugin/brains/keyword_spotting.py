@@ -17,28 +17,6 @@ from vofp_plugin.lobes.enrollment import Enrollment, Summary
 from vofp_plugin.utils.metrics import SpeakerScores, calibration_bins
 
 
-class Utterances(NamedTuple):
-    """Utterances of a manifest under one condition, in its order.
-
-    Arguments
-    ---------
-    feats : numpy.ndarray
-        (U, T, F), in dB.
-    lens : torch.Tensor
-        Relative lengths, (U,).
-    labels : torch.Tensor
-        Class indices, (U,).
-    """
-
-    feats: np.ndarray
-    lens: torch.Tensor
-    labels: torch.Tensor
-
-    def features(self, places):
-        """Features (len(places), T, F) of some utterances."""
-        return torch.from_numpy(self.feats[np.asarray(places)].astype(np.float32))
-
-
 class Cell(NamedTuple):
     """What is compared: an enrollment ("shared", "none", "own", "stranger") and its K."""
 

@@ -1,26 +1,24 @@
 """The runner behind every `train.py`: YAML and command line to a finished, reported run."""
 
 import platform
-import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAMLError
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
-from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain, Utterances
-from vofp_plugin.dataio.features import NoiseCondition, cached_features
+from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.dataio.features import NoiseCondition
 from vofp_plugin.dataio.manifests import SILENCE, check_disjoint, read_manifest
 from vofp_plugin.dataio.noise import load_noises
+from vofp_plugin.dataio.utterances import load_utterances, train_dataset
 from vofp_plugin.utils.comparison import compare
+from vofp_plugin.utils.configuration import follow_base, load_yaml, plain_values, resolve_yaml
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
@@ -29,7 +27,9 @@ from vofp_plugin.utils.trials import make_draws
 
 logger = get_logger(__name__)
 
-RUNNER_KEYS = (
+# Top-level keys of a YAML that are read without a `!ref`. Run options are among them, as
+# SpeechBrain allows, but not those that the runner itself reads from the command line.
+READ_KEYS = (
     "prepare",
     "modules",
     "checkpointer",
@@ -44,9 +44,10 @@ RUNNER_KEYS = (
     "conditions",
     "test_draws",
     "min_queries",
+    *KeywordSpottingBrain.HPARAMS_NEEDED,
+    *KeywordSpottingBrain.HPARAMS_OPTIONAL,
+    *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
-# A YAML may hold run options too, as SpeechBrain allows, but not those that the runner reads.
-RUN_OPTIONS = RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}
 # Settings that may differ when a run is started again: they change nothing in its training.
 MAY_CHANGE = ("output_folder", "cache_folder", "num_classes", "skip_prep", "test_draws")
 SPLITS = ("train", "valid", "test")
@@ -97,18 +98,19 @@ def run(prepare, argv=None):
     yaml_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:] if argv is None else argv)
     ddp_init_group(run_opts)
     test_only = run_opts.test_only
-    given = _values(overrides)
-    hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null")  # makes no folder yet
+    given = plain_values(overrides)
+    # Without its checkpointer, a YAML makes no folder yet.
+    hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
         overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
-        hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null")
+        hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
     check_folder(hparams, resolve_yaml(yaml_file, overrides), test_only)
     if not test_only:
         run_on_main(prepare, kwargs=hparams["prepare"])
     manifests = read_manifests(hparams, test_only)
     classes = class_encoder(hparams, manifests, test_only)
     overrides = f"{overrides}\nnum_classes: {len(classes)}"
-    hparams = load_yaml(yaml_file, overrides)
+    hparams = load_yaml(yaml_file, overrides, READ_KEYS)
     folder = Path(hparams["output_folder"])
     if test_only:
         folder = folder / Path(hparams["test_annotation"] or "test").stem
@@ -130,91 +132,6 @@ def run(prepare, argv=None):
         print(comparison_table(metrics["results"]))
         print(f"Report: {report}\nMetrics: {folder / 'metrics.json'}")
     return metrics
-
-
-def load_yaml(yaml_file, overrides):
-    """Loads a HyperPyYAML file and refuses keys that nothing reads.
-
-    A file with the key `base` holds overrides of the file that it names.
-
-    Arguments
-    ---------
-    yaml_file : str or Path
-    overrides : str
-        YAML text; wins over the file.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no YAML, or a key is unknown or read by nothing.
-    """
-    hparams = load_hyperpyyaml(resolve_yaml(yaml_file, overrides))
-    check_fragments(*follow_base(yaml_file, overrides), hparams)
-    return hparams
-
-
-def resolve_yaml(yaml_file, overrides):
-    """Text of a HyperPyYAML file with its overrides, references and fragments filled in."""
-    yaml_file, overrides = follow_base(yaml_file, overrides)
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    check_keys(text, yaml_file)
-    with open(yaml_file, encoding="utf-8") as stream:
-        try:
-            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
-        except KeyError as error:
-            raise ValueError(
-                f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
-                f"{', '.join(_keys(text))}."
-            ) from error
-        except YAMLError as error:
-            raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
-
-
-def follow_base(yaml_file, overrides):
-    """The file at the end of the chain of `base` keys, and all overrides of it, the last wins."""
-    if not Path(yaml_file).is_file():
-        raise FileNotFoundError(f"Found no YAML file {yaml_file}; give one of hparams/*.yaml.")
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    base = re.match(r"(?:\s*#.*\n)*\s*base:\s*(\S+)\n", text)
-    if base:
-        return follow_base(
-            Path(yaml_file).parent / base.group(1), f"{text[base.end() :]}\n{overrides}"
-        )
-    return yaml_file, "\n".join(_blocks(overrides).values())
-
-
-def check_keys(text, yaml_file):
-    """Refuses top-level keys that no `!ref` and neither the runner nor the Brain reads."""
-    brain = KeywordSpottingBrain
-    read = {*RUNNER_KEYS, *RUN_OPTIONS, *brain.HPARAMS_NEEDED, *brain.HPARAMS_OPTIONAL}
-    read |= set(re.findall(r"<(\w+)", text))
-    unread = [key for key in _keys(text) if key not in read and not key.startswith("__")]
-    if unread:
-        raise ValueError(
-            f"{yaml_file} has keys that nothing reads: {', '.join(unread)}. Remove them or correct "
-            "their spelling."
-        )
-
-
-def check_fragments(yaml_file, overrides, hparams):
-    """Refuses overrides of a fragment's keys that the fragment does not have."""
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    includes = r"^(\w+): *!include:(\S+)"
-    fragments = re.findall(includes, f"{text}\n{overrides}", flags=re.MULTILINE)
-    for section, file in dict(fragments).items():
-        known = _keys((Path(yaml_file).parent / file).read_text(encoding="utf-8"))
-        unknown = [key for key in hparams[section] if key not in known]
-        if unknown:
-            raise ValueError(
-                f"{section} in {yaml_file} or on the command line has keys that {file} does not: "
-                f"{', '.join(unknown)}. Keys that exist: {', '.join(known)}."
-            )
 
 
 def check_folder(hparams, text, test_only):
@@ -239,7 +156,7 @@ def check_folder(hparams, text, test_only):
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
         return
-    old, new = _values(before.read_text(encoding="utf-8")), _values(text)
+    old, new = plain_values(before.read_text(encoding="utf-8")), plain_values(text)
     fixed = {"seed", "fold"} if test_only else new.keys() - set(MAY_CHANGE)
     changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
     if changed:
@@ -294,37 +211,6 @@ def class_encoder(hparams, manifests, test_only):
     return encoder
 
 
-def utterances(rows, hparams, classes, noise_condition=None):
-    """Features, lengths and labels of manifest rows."""
-    front_end = hparams["front_end"]
-    arguments = (rows, front_end, hparams["cache_folder"], noise_condition)
-    run_on_main(_fill_cache, args=arguments)
-    return Utterances(
-        cached_features(*arguments),
-        torch.tensor([front_end.relative_length(row) for row in rows]),
-        torch.tensor([classes.encode_label(row["command"]) for row in rows]),
-    )
-
-
-def train_dataset(rows, hparams, classes):
-    """`DynamicItemDataset` of manifest rows, with cached features."""
-    cached = utterances(rows, hparams, classes)
-    data = {
-        row["ID"]: {
-            "place": place,
-            "relative_length": float(cached.lens[place]),
-            "label": int(cached.labels[place]),
-        }
-        for place, row in enumerate(rows)
-    }
-    dataset = DynamicItemDataset(data)
-    dataset.add_dynamic_item(
-        lambda place: cached.features([place])[0], takes="place", provides="feats"
-    )
-    dataset.set_output_keys(["id", "feats", "relative_length", "label"])
-    return dataset
-
-
 def test_data(hparams, rows, classes):
     """Draws and {condition: utterances} of the test; made first, so that bad input fails early."""
     draws = make_draws(
@@ -334,13 +220,10 @@ def test_data(hparams, rows, classes):
     for name, snr in hparams["conditions"].items():
         noise = None
         if snr is not None:
-            noise = NoiseCondition(load_noises(hparams["noise_folder"], "test"), snr)
-        tests[name] = utterances(rows, hparams, classes, noise)
+            noises = load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
+            noise = NoiseCondition(noises, snr)
+        tests[name] = _utterances(rows, hparams, classes, noise)
     return draws, tests
-
-
-def _fill_cache(*arguments):
-    cached_features(*arguments)  # not returned, which would send them to all processes
 
 
 def _fit(brain, hparams, manifests, classes):
@@ -349,11 +232,19 @@ def _fit(brain, hparams, manifests, classes):
             classes.save(partial)
     valid = manifests["valid"]
     draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
+    train = manifests["train"]
     brain.fit_speakers(
-        train_dataset(manifests["train"], hparams, classes),
-        [row["spk_id"] for row in manifests["train"]],
-        utterances(valid, hparams, classes),
+        train_dataset(train, _utterances(train, hparams, classes)),
+        [row["spk_id"] for row in train],
+        _utterances(valid, hparams, classes),
         draws,
+    )
+
+
+def _utterances(rows, hparams, classes, noise_condition=None):
+    labels = [classes.encode_label(row["command"]) for row in rows]
+    return load_utterances(
+        rows, labels, hparams["front_end"], hparams["cache_folder"], noise_condition
     )
 
 
@@ -417,21 +308,3 @@ def _describe(hparams, manifests, yaml_file, overrides):
 
 def _class_file(hparams):
     return Path(hparams["output_folder"]) / "classes.txt"
-
-
-def _keys(text):
-    return re.findall(r"^(\w+):", text, flags=re.MULTILINE)
-
-
-def _blocks(text):
-    """{top-level key: its YAML text}; of a key that is repeated, the last."""
-    blocks = {}
-    for block in re.split(r"\n(?=\w)", f"\n{text or ''}"):
-        if block.strip():
-            blocks[block.strip().partition(":")[0]] = block.strip("\n")
-    return blocks
-
-
-def _values(text):
-    """{top-level key: value} of YAML text, for values of one line."""
-    return dict(re.findall(r"^([a-z]\w*): *([^#\n]+?) *(?:#.*)?$", text, flags=re.MULTILINE))

@@ -1,0 +1,93 @@
+"""Utterances: the features, lengths and labels of a manifest's rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.distributed import run_on_main
+
+from vofp_plugin.dataio.features import cached_features
+
+
+class Utterances(NamedTuple):
+    """Utterances of a manifest under one condition, in its order.
+
+    Arguments
+    ---------
+    feats : numpy.ndarray
+        (U, T, F), in dB.
+    lens : torch.Tensor
+        Relative lengths, (U,).
+    labels : torch.Tensor
+        Class indices, (U,).
+    """
+
+    feats: np.ndarray
+    lens: torch.Tensor
+    labels: torch.Tensor
+
+    def features(self, places):
+        """Features (len(places), T, F) of some utterances."""
+        return torch.from_numpy(self.feats[np.asarray(places)].astype(np.float32))
+
+
+def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):
+    """Loads utterances; the main process computes features that are not cached yet.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    labels : list of int
+        Class index of each row.
+    front_end : FrontEnd
+    cache_folder : str or Path
+    noise_condition : NoiseCondition
+        None leaves the clips as they are.
+
+    Returns
+    -------
+    Utterances
+    """
+    arguments = (rows, front_end, cache_folder, noise_condition)
+    run_on_main(_fill_cache, args=arguments)
+    return Utterances(
+        cached_features(*arguments),
+        torch.tensor([front_end.relative_length(row) for row in rows]),
+        torch.tensor(labels),
+    )
+
+
+def train_dataset(rows, utterances):
+    """Makes a data set with the items id, feats (T, F), relative_length and label.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    utterances : Utterances
+        Of the same rows.
+
+    Returns
+    -------
+    DynamicItemDataset
+    """
+    data = {
+        row["ID"]: {
+            "place": place,
+            "relative_length": float(utterances.lens[place]),
+            "label": int(utterances.labels[place]),
+        }
+        for place, row in enumerate(rows)
+    }
+    dataset = DynamicItemDataset(data)
+    dataset.add_dynamic_item(
+        lambda place: utterances.features([place])[0], takes="place", provides="feats"
+    )
+    dataset.set_output_keys(["id", "feats", "relative_length", "label"])
+    return dataset
+
+
+def _fill_cache(*arguments):
+    cached_features(*arguments)  # not returned, which would send them to all processes

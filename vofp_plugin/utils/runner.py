@@ -116,7 +116,7 @@ def run(prepare, argv=None):
         folder = folder / Path(hparams["test_annotation"] or "test").stem
     sb.create_experiment_directory(folder, *follow_base(yaml_file, overrides))
     metrics = _describe(hparams, manifests, yaml_file, given)
-    test_draws, tests = test_data(hparams, manifests["test"], classes)
+    test_draws, tests = evaluation_data(hparams, manifests["test"], classes)
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -211,7 +211,7 @@ def class_encoder(hparams, manifests, test_only):
     return encoder
 
 
-def test_data(hparams, rows, classes):
+def evaluation_data(hparams, rows, classes):
     """Draws and {condition: utterances} of the test; made first, so that bad input fails early."""
     draws = make_draws(
         rows, max(hparams["test_shots"]), hparams["test_draws"], hparams["min_queries"]

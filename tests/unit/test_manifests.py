@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from vofp_plugin.dataio import manifests
 from vofp_plugin.dataio.manifests import (
     MANIFEST_COLUMNS,
     SILENCE,
@@ -182,7 +181,7 @@ def test_a_write_that_fails_leaves_the_old_manifest_and_no_other_file(tmp_path, 
     def full_disk(source, target):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(manifests.os, "replace", full_disk)
+    monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_manifest([row("b")], path)
     assert list(tmp_path.iterdir()) == [path]

@@ -9,13 +9,14 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from speechbrain.utils.logger import get_logger
+
+from vofp_plugin.utils.files import whole_file
 
 logger = get_logger(__name__)
 
@@ -206,7 +207,7 @@ def write_manifest(rows, path):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(MANIFEST_COLUMNS)
     writer.writerows([row[column] for column in MANIFEST_COLUMNS] for row in rows)
-    _write_whole(path, text.getvalue())
+    _write_text(path, text.getvalue())
 
 
 def _check_rows(rows, path):
@@ -221,18 +222,6 @@ def _check_rows(rows, path):
             f"Got repeated IDs for {path}: {_some(repeated)}. IDs are paths without suffix, "
             "/ as _: rename or delete one of the files."
         )
-
-
-def _write_whole(path, text):
-    """Writes a text file under a temporary name first, so that no reader meets half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_table(path, columns):
@@ -597,7 +586,12 @@ def mark_prepared(save_folder, options):
     >>> is_prepared(folder, {"fold": 0}), is_prepared(folder, {"fold": 1})
     (True, False)
     """
-    _write_whole(Path(save_folder) / RECORD, _record_text(options))
+    _write_text(Path(save_folder) / RECORD, _record_text(options))
+
+
+def _write_text(path, text):
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _record_text(options):

@@ -161,7 +161,7 @@ class PersonalizedBrain(sb.Brain):
         elif stage == sb.Stage.VALID:
             scores = self.validation_scores()
             self.history.epochs[-1].update(scores)
-            numbers = {key: value for key, value in self.history.epochs[-1].items()}
+            numbers = dict(self.history.epochs[-1])
             self.hparams.train_logger.log_stats({"epoch": numbers.pop("epoch")}, numbers)
             if self.checkpointer is not None:
                 self.checkpointer.save_and_keep_only(meta=scores, min_keys=["valid_nll"])

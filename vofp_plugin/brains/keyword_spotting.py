@@ -72,8 +72,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
 
     @torch.no_grad()
     def evaluate_batch(self, batch, stage):
-        """Answers the queries of a batch of draws in every cell; returns the mean NLL."""
-        queries = [draw.queries for draw in batch]
+        """Answers the queries of a batch of draws in every cell; returns the NLL of the last."""
         for cell in self._cells(stage):
             answers = self._answer(cell, batch)
             scores, bins = self.scores.setdefault(cell, (SpeakerScores(), torch.zeros(15, 3)))
@@ -81,7 +80,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
                 labels = self.utterances.labels[draw.queries]
                 scores.add(draw.speaker, log_probs, labels)
                 bins += calibration_bins(log_probs, labels)
-        labels = self.utterances.labels[sum(queries, [])]
+        labels = self.utterances.labels[sum((draw.queries for draw in batch), [])]
         return torch.nn.functional.nll_loss(torch.cat(answers), labels)
 
     def validation_scores(self):

@@ -150,12 +150,12 @@ def injected(model, weights):
 
 def _matches(model, pattern):
     """Injectable layers whose names `pattern` matches, as (name, layer) pairs."""
-    found = []
+    found, fused = [], _fused(model)
     for name, layer in model.named_modules():
         own = [key for key, _ in layer.named_parameters(recurse=False)]
         if not own or not fnmatchcase(name, pattern):
             continue
-        if not _is_injectable(layer) or name in _fused(model):
+        if not _is_injectable(layer) or name in fused:
             raise TypeError(
                 f"Target {pattern!r} matches layer {name!r} of type {type(layer).__name__}, which "
                 f"cannot be injected. Injectable are exactly: "

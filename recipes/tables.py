@@ -6,6 +6,11 @@ A table stands between two marks; KEY=VALUE keeps only such rows (VALUE,VALUE: a
 
     <!-- table: LABEL KEY=VALUE ... -->
     <!-- end table -->
+
+All metrics fill three tables for each condition and subset; named ones, metric=VALUE,VALUE, are the
+columns of one, in this order. The rows of a compact table:
+
+    <!-- table: google condition=quiet enrollment=shared,own shots=0,5 metric=accuracy,harm,nll -->
 """
 
 import argparse
@@ -22,17 +27,28 @@ START = re.compile(r"<!-- table: (.*?) *-->")
 REGION = re.compile(START.pattern + r"\n(.*?)<!-- end table -->", re.DOTALL)
 
 
-def select_rows(rows, mark):
-    """Rows that a mark such as "google-kws condition=quiet" names."""
-    label, *filters = mark.split()
-    chosen = [row for row in rows if row["label"] == label]
-    for key, _, values in (text.partition("=") for text in filters):
+def read_mark(mark):
+    """Label and {key: list of values} of a mark such as "google condition=quiet"."""
+    label, *texts = mark.split()
+    filters = {}
+    for key, _, values in (text.partition("=") for text in texts):
         if key not in COLUMNS:
             raise ValueError(f"got the key {key!r} in mark {mark!r}, expected one of {COLUMNS}")
-        chosen = [row for row in chosen if str(row[key]) in values.split(",")]
+        filters[key] = values.split(",")
+    return label, filters
+
+
+def make_table(rows, mark):
+    """Markdown of the rows that a mark names."""
+    label, filters = read_mark(mark)
+    chosen = [
+        row
+        for row in rows
+        if row["label"] == label and all(str(row[key]) in filters[key] for key in filters)
+    ]
     if not chosen:
         raise ValueError(f"got no recorded row for the mark {mark!r}; see recipes/results.csv")
-    return chosen
+    return comparison_table(chosen, filters.get("metric"))
 
 
 def rewrite(text, rows):
@@ -41,8 +57,7 @@ def rewrite(text, rows):
         raise ValueError("got a table mark without <!-- end table -->, expected one after each")
 
     def table(match):
-        body = comparison_table(select_rows(rows, match[1]))
-        return f"<!-- table: {match[1]} -->\n{body}<!-- end table -->"
+        return f"<!-- table: {match[1]} -->\n{make_table(rows, match[1])}<!-- end table -->"
 
     return REGION.sub(table, text)
 

@@ -46,7 +46,7 @@ def _parser():
 def _compare(arguments):
     from vofp_plugin.utils.records import record_rows
     from vofp_plugin.utils.reports import read_metrics, write_comparison
-    from vofp_plugin.utils.tables import comparison_table
+    from vofp_plugin.utils.tables import headline_table
 
     if (arguments.record is None) != (arguments.label is None):
         raise ValueError("got one of --record and --label, expected both or none")
@@ -54,7 +54,7 @@ def _compare(arguments):
     rows = write_comparison(runs, arguments.output_folder)
     if arguments.record is not None:
         record_rows(arguments.record, arguments.label, rows)
-    print(comparison_table(rows))
+    print(headline_table(rows))
     print(f"Written to {arguments.output_folder}/comparison.md")
 
 

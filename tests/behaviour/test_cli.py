@@ -30,7 +30,8 @@ def test_compare_prints_and_writes_and_records(tmp_path, folders, capsys):
     assert "| vofp | own | 5 | 89.8 |" in printed
     assert f"{out}/comparison.md" in printed
     assert {path.name for path in out.iterdir()} == {
-        *("comparison.md", "comparison.json", "accuracy.png", "speakers.png"),
+        *("comparison.md", "comparison.json"),
+        *("accuracy.png", "speakers.png", "reliability.png"),
     }
     with open(record, newline="") as file:
         rows = list(csv.DictReader(file))
@@ -38,7 +39,7 @@ def test_compare_prints_and_writes_and_records(tmp_path, folders, capsys):
         row
         for row in rows
         if (row["metric"], row["shots"], row["condition"], row["subset"])
-        == ("own - stranger", "5", "quiet", "all")
+        == ("vs_stranger", "5", "quiet", "all")
     )
     assert (row["label"], row["value"], row["p_value"]) == ("made-up", "0.198000", "0.062500")
 

@@ -49,8 +49,24 @@ def test_a_mark_may_choose_rows(tables, clone):
     (clone / "README.md").write_text(README.format(mark))
     assert tables.main([], clone) == 0
     text = (clone / "README.md").read_text()
-    assert "| vofp | own | 5 | 89.8 | 5 | 200 |" in text
-    assert "shared_large" not in text and "noise" not in text and "hardest" not in text
+    assert "| vofp | own | 5 | 89.8 | 5 | 200 | 3 |" in text
+    assert "shared_large" not in text
+    assert "Condition: noise" not in text and "hardest fifth of the speakers**" not in text
+
+
+def test_a_mark_may_choose_the_columns_of_one_table(tables, clone):
+    mark = "kws condition=quiet subset=all enrollment=shared,own shots=0,5 metric=harm,accuracy"
+    (clone / "README.md").write_text(README.format(mark))
+    assert tables.main([], clone) == 0
+    lines = (clone / "README.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("| ")]
+    assert table[0].startswith("| System | Enrollment | K | Harm (%) | Accuracy (%) | Speakers |")
+    assert table[2:] == [
+        "| shared | shared | 0 |  | 77.0 | 5 | 200 | 4 |",
+        "| shared_again | shared | 0 | 40.0 | 74.0 | 5 | 200 | 2 |",
+        "| shared_large | shared | 0 | 20.0 | 80.0 | 5 | 200 | 2 |",
+        "| vofp | own | 5 | 0.0 | 89.8 | 5 | 200 | 3 |",
+    ]
 
 
 def test_missing_results_are_refused(tables, clone):
@@ -64,6 +80,7 @@ def test_missing_results_are_refused(tables, clone):
     [
         (README.format("other"), "no recorded row for the mark 'other'"),
         (README.format("kws room=quiet"), "the key 'room'"),
+        (README.format("kws metric=accuracy,speed"), r"the metrics \['speed'\]"),
         ("<!-- table: kws -->\n", "without <!-- end table -->"),
         ("<!-- table: kws -->\n" + README.format("kws"), "without <!-- end table -->"),
     ],

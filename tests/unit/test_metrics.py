@@ -8,6 +8,7 @@ import torch
 from vofp_plugin.utils.metrics import (
     SpeakerScores,
     bootstrap_mean,
+    bootstrap_ratio,
     calibration_bins,
     error_reduction,
     expected_calibration_error,
@@ -95,6 +96,26 @@ def test_error_reduction_where_errors_are_rare():
     baseline = torch.ones(20)
     baseline[0] = 0.9
     assert error_reduction(baseline, torch.ones(20)) == (1.0, None, None)
+
+
+def test_ratio_interval_is_that_of_the_delta_method():
+    denominator = 2 + 0.5 * normal(400)
+    numerator = denominator / 2 + 0.3 * normal(400, seed=1)
+    ratio, low, high = bootstrap_ratio(numerator, denominator)
+    assert ratio == pytest.approx((numerator.sum() / denominator.sum()).item())
+    residual = (numerator - ratio * denominator).std().item()
+    half = 1.96 * residual / 20 / denominator.mean().item()
+    assert low == pytest.approx(ratio - half, abs=0.1 * half)
+    assert high == pytest.approx(ratio + half, abs=0.1 * half)
+
+
+def test_ratio_to_what_may_be_nothing():
+    with pytest.raises(ValueError, match="denominator of mean -0.5"):
+        bootstrap_ratio([1.0, 1.0], [0.0, -1.0])
+    rarely_positive = torch.zeros(20)
+    rarely_positive[0] = 1.0
+    assert bootstrap_ratio(torch.ones(20), rarely_positive) == (20.0, None, None)
+    assert bootstrap_ratio(torch.ones(19), torch.ones(19)) == (1.0, None, None)
 
 
 def test_harm_counts_more_than_the_margin_only():

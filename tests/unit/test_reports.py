@@ -6,10 +6,11 @@ import math
 import pytest
 from made_up_runs import made_up_run, made_up_runs
 
-from vofp_plugin.utils.comparison import ROW_KEYS, compare, pool_systems
+from vofp_plugin.utils.comparison import ROW_KEYS, compare
+from vofp_plugin.utils.pooling import pool_systems
 from vofp_plugin.utils.records import read_rows, record_rows
 from vofp_plugin.utils.reports import read_metrics, write_comparison, write_report
-from vofp_plugin.utils.tables import comparison_table
+from vofp_plugin.utils.tables import METRICS, comparison_table, headline_table
 
 PNG = b"\x89PNG\r\n"
 
@@ -27,6 +28,17 @@ def find(rows, system, enrollment, shots, metric, subset="all", condition="quiet
     return found[0] if found else None
 
 
+def given(run, enrollment, shift):
+    """The run with another enrollment kind, whose accuracies are those of own plus a shift."""
+    for key in ("per_speaker", "calibration"):
+        own = [entry for entry in run[key] if entry["enrollment"] == "own"]
+        run[key] += [{**entry, "enrollment": enrollment} for entry in own]
+    for entry in run["per_speaker"]:
+        if entry["enrollment"] == enrollment:
+            entry["accuracy"] += shift
+    return run
+
+
 def many_speakers(run, copies=5):
     """The same run with every speaker ``copies`` times, under new names."""
     run["per_speaker"] = [
@@ -40,22 +52,28 @@ def many_speakers(run, copies=5):
 @pytest.mark.parametrize(
     ("system", "enrollment", "shots", "metric", "value"),
     [
-        ("shared", "shared", 0, "accuracy", 0.8),
+        ("shared", "shared", 0, "accuracy", 0.77),  # the mean of both seeds
         ("shared_again", "shared", 0, "accuracy", 0.74),
         ("shared_large", "shared", 0, "accuracy", 0.8),
+        ("shared_large", "shared", 0, "vs_shared", 0.03),
         ("vofp", "none", 0, "accuracy", 0.778),
+        ("vofp", "none", 0, "vs_shared", 0.008),
         ("vofp", "own", 1, "accuracy", 0.84),
         ("vofp", "own", 5, "accuracy", 0.898),
         ("vofp", "stranger", 5, "accuracy", 0.7),
         ("vofp", "own", 5, "nll", 0.44),
         ("shared", "shared", 0, "nll", 0.5),
         ("shared", "shared", 0, "ece", 0.07),  # (|3.6 - 3| + |5.9 - 6|) / 10
-        ("vofp", "own", 5, "own - stranger", 0.198),
-        ("vofp", "own", 5, "own - none", 0.12),
-        ("vofp", "own", 5, "own - shared", 0.098),
-        ("vofp", "own", 5, "own - own at K = 1", 0.058),
-        ("vofp", "own", 5, "error_reduction vs shared_large", 0.49),  # 1 - 0.102 / 0.2
+        ("vofp", "own", 5, "vs_stranger", 0.198),
+        ("vofp", "own", 5, "vs_none", 0.12),
+        ("vofp", "own", 5, "vs_shared", 0.128),
+        ("vofp", "own", 1, "vs_shared", 0.07),
+        ("vofp", "own", 5, "vs_k1", 0.058),
+        ("vofp", "own", 5, "nll_vs_stranger", -0.06),  # -0.1 for four, 0.1 for emil
+        ("vofp", "own", 5, "nll_vs_k1", 0.0),
+        ("vofp", "own", 5, "error_reduction_vs_shared_large", 0.49),  # 1 - 0.102 / 0.2
         ("vofp", "own", 5, "harm", 0.0),  # emil is exactly one point below
+        ("vofp", "none", 0, "harm", 0.0),  # 0.2 if it were of the mean of vofp's seeds
         ("vofp", "own", 5, "harm_nll", 0.2),
         ("shared_again", "shared", 0, "harm", 0.4),
         ("shared_again", "shared", 0, "harm_nll", 0.0),
@@ -68,9 +86,10 @@ def test_value_by_hand(rows, system, enrollment, shots, metric, value):
 @pytest.mark.parametrize(
     ("metric", "p_value"),
     [
-        ("own - stranger", 2 / 32),  # all five speakers gain
-        ("own - none", 8 / 32),  # three gain, two stay
-        ("own - shared", 8 / 32),  # as above, and emil's small loss may flip too
+        ("vs_stranger", 2 / 32),  # all five speakers gain
+        ("vs_none", 8 / 32),  # three gain, two stay
+        ("vs_shared", 4 / 32),  # four gain, one stays
+        ("nll_vs_stranger", 12 / 32),  # four gain as much as emil loses: |sum| of 3 or 5
         ("accuracy", None),
     ],
 )
@@ -83,23 +102,85 @@ def test_below_twenty_speakers_differences_have_an_exact_p_value(rows, metric, p
 
 def test_from_twenty_speakers_on_there_is_an_interval():
     rows = compare([many_speakers(run) for run in made_up_runs()])
-    row = find(rows, "vofp", "own", 5, "own - stranger")
+    row = find(rows, "vofp", "own", 5, "vs_stranger")
     assert row["value"] == pytest.approx(0.198)
     assert 0 < row["ci_low"] < row["value"] < row["ci_high"]
     assert (row["p_value"], row["num_speakers"]) == (None, 25)
+    share = find(rows, "vofp", "own", 5, "personal_share")
+    assert share["value"] == pytest.approx(0.198 / 0.128)
+    assert share["ci_low"] < share["value"] < share["ci_high"]
+
+
+def test_no_personal_share_of_a_gain_in_doubt(rows):
+    assert find(rows, "vofp", "own", 5, "personal_share") is None  # too few speakers
+    runs = [
+        many_speakers(run, 10) for run in (made_up_run("shared"), made_up_run("vofp", shift=-0.1))
+    ]
+    # 0.8 for all of anna, ben and carl, against 0.8, 0.8 and 0.6
+    assert find(compare(runs), "vofp", "own", 5, "personal_share")["value"] == pytest.approx(3)
+    runs[1] = many_speakers(made_up_run("vofp", shift=-0.16), 10)
+    rows = compare(runs)
+    gain = find(rows, "vofp", "own", 5, "vs_shared")
+    assert gain["ci_low"] < 0 < gain["value"]
+    assert find(rows, "vofp", "own", 5, "personal_share") is None
+
+
+def test_other_personalized_systems_are_paired_with_vofp():
+    runs = [*made_up_runs(), *(made_up_run("film", fold, shift=-0.1) for fold in (0, 1))]
+    rows = compare(runs)
+    for shots in (1, 5):
+        row = find(rows, "film", "own", shots, "vs_vofp")
+        assert row["value"] == pytest.approx(-0.1)
+        assert row["p_value"] == 2 / 32
+        assert find(rows, "film", "own", shots, "nll_vs_vofp")["value"] == 0.0
+        assert find(rows, "vofp", "own", shots, "vs_vofp") is None
+    assert find(rows, "film", "stranger", 5, "vs_vofp") is None
+
+
+def test_other_enrollments_are_paired_with_own_and_shared():
+    runs = [run for run in made_up_runs() if run["system"] != "vofp"]
+    runs += [given(made_up_run("vofp", fold), "own_sampled", 0.01) for fold in (0, 1)]
+    runs[-2:] = [given(run, "silence", -0.09) for run in runs[-2:]]
+    rows = compare(runs)
+    values = {"own_sampled": (0.01, 0.138), "silence": (-0.09, 0.038)}
+    for enrollment, (vs_own, vs_shared) in values.items():
+        for metric, value in (("vs_own", vs_own), ("vs_shared", vs_shared)):
+            row = find(rows, "vofp", enrollment, 5, metric)
+            assert row["value"] == pytest.approx(value)
+    # 0.81 for anna to carl; emil's 0.7 is ten points below shared
+    assert find(rows, "vofp", "silence", 5, "harm")["value"] == pytest.approx(0.4)
+    sampled = find(rows, "vofp", "own_sampled", 5, "error_reduction_vs_shared_large")
+    assert sampled["value"] == pytest.approx(1 - 0.092 / 0.2)
+    assert find(rows, "vofp", "silence", 5, "error_reduction_vs_shared_large") is None
+    assert find(rows, "vofp", "own_sampled", 5, "ece")["value"] == pytest.approx(0.07)
+    assert {row["metric"] for row in rows} <= set(METRICS)
+    assert "| vofp | silence | 5 | 80.8 |" in comparison_table(rows)
 
 
 def test_hardest_fifth_is_chosen_by_another_seed_in_quiet(rows):
-    # shared is lowest for carl, shared_again for emil.
-    assert find(rows, "shared", "shared", 0, "accuracy", "hardest")["value"] == 0.8
-    row = find(rows, "vofp", "own", 5, "own - shared", "hardest", "noise")
+    # The first seed of shared is lowest for carl, the second for emil.
+    shared = find(rows, "shared", "shared", 0, "accuracy", "hardest")
+    assert (shared["value"], shared["num_runs"]) == (0.8, 2)
+    row = find(rows, "vofp", "own", 5, "vs_shared", "hardest", "noise")
     assert row["value"] == pytest.approx(-0.01)
     assert row["num_speakers"] == 1
     assert find(rows, "shared", "shared", 0, "ece", "hardest") is None
 
 
-def test_speakers_chosen_by_shared_again_are_no_result_of_it(rows):
+def test_speakers_chosen_by_a_seed_are_no_result_of_it(rows):
     assert find(rows, "shared_again", "shared", 0, "accuracy", "hardest") is None
+
+
+def test_a_third_seed_chooses_the_hardest_fifth_and_leaves_the_second_for_harm():
+    rows = compare([*made_up_runs(), *(made_up_run("shared", fold, seed=2) for fold in (0, 1))])
+    shared = find(rows, "shared", "shared", 0, "accuracy")
+    assert (shared["num_runs"], shared["value"]) == (6, pytest.approx((0.8 + 0.74 + 0.76) / 3))
+    again = find(rows, "shared_again", "shared", 0, "accuracy")
+    assert (again["num_runs"], again["value"]) == (2, pytest.approx(0.74))
+    # The third seed is lowest for anna: 0.8 in the first seed, 0.9 in the second.
+    assert find(rows, "shared", "shared", 0, "accuracy", "hardest")["value"] == pytest.approx(0.85)
+    assert find(rows, "shared_again", "shared", 0, "harm", "hardest")["value"] == 0.0
+    assert find(rows, "vofp", "own", 5, "vs_shared", "hardest")["value"] == pytest.approx(0.05)
 
 
 def test_missing_systems_leave_their_rows_out():
@@ -107,7 +188,8 @@ def test_missing_systems_leave_their_rows_out():
     metrics = {row["metric"] for row in rows}
     assert metrics == {
         *("accuracy", "nll", "ece"),
-        *("own - stranger", "own - none", "own - own at K = 1"),
+        *("vs_stranger", "vs_none", "vs_k1"),
+        *("nll_vs_stranger", "nll_vs_none", "nll_vs_k1"),
     }
     assert {row["subset"] for row in rows} == {"all"}
 
@@ -117,8 +199,8 @@ def test_better_shared_system_is_chosen_on_validation_speakers():
     for run in runs:
         if run["system"] == "shared_large":
             run["validation"]["accuracy"] = 0.1
-    row = find(compare(runs), "vofp", "own", 5, "error_reduction vs shared")
-    assert row["value"] == pytest.approx(0.49)
+    row = find(compare(runs), "vofp", "own", 5, "error_reduction_vs_shared")
+    assert row["value"] == pytest.approx(1 - 0.102 / 0.23)
     for run in runs:
         run["validation"] = None
     with pytest.raises(ValueError, match="without validation accuracy"):
@@ -130,7 +212,7 @@ def test_no_error_reduction_where_the_baseline_has_no_error():
     for entry in runs[0]["per_speaker"]:
         entry["accuracy"] = 1.0
     rows = compare(runs)
-    assert find(rows, "vofp", "own", 5, "error_reduction vs shared") is None
+    assert find(rows, "vofp", "own", 5, "error_reduction_vs_shared") is None
     assert find(rows, "vofp", "own", 5, "harm")["value"] == 1.0
 
 
@@ -142,7 +224,7 @@ def test_calibration_adds_up_over_folds_and_seeds():
     systems = pool_systems(made_up_runs())
     bins = {name: next(iter(system.bins.values())) for name, system in systems.items()}
     assert bins["vofp"][:, 0].sum() == 30  # fold 0 has two seeds
-    assert bins["shared"][:, 0].sum() == 20
+    assert (bins["shared"][:, 0].sum(), bins["shared_again"][:, 0].sum()) == (40, 20)
 
 
 def other_recipe(runs):
@@ -167,6 +249,15 @@ def lost_fold(runs):
     runs[:] = [run for run in runs if (run["system"], run["fold"]) != ("shared_large", 1)]
 
 
+def lost_seed(runs):
+    runs[:] = [run for run in runs if (run["fold"], run["seed"]) != (1, 1)]
+
+
+def lost_cell(runs):
+    entries = runs[0]["per_speaker"]
+    entries[:] = [entry for entry in entries if entry["enrollment"] != "none"]
+
+
 def speaker_of_two_folds(runs):
     for run in runs:
         for entry in run["per_speaker"]:
@@ -181,6 +272,8 @@ def speaker_of_two_folds(runs):
         (lost_speaker, "other test speakers of fold 0, such as anna"),
         (twice, "two runs of vofp with fold 0 and seed 0"),
         (lost_fold, r"no run of shared_large on fold \[1\]"),
+        (lost_seed, r"shared with \{0: 2, 1: 1\} seeds by fold"),
+        (lost_cell, r"runs of vofp with and without Cell\(enrollment='none'"),
         (speaker_of_two_folds, "speaker anna in the test sets of the folds 0 and 1"),
         (list.clear, "got no run"),
     ],
@@ -198,22 +291,48 @@ def test_table_shows_what_the_rows_say(rows):
     assert table.count("**Condition: ") == 4
     assert table.index("quiet, all") < table.index("quiet, hardest") < table.index("noise, all")
     lines = table.splitlines()
-    assert "| vofp | own | 5 | 89.8 | 0.440 | 7.0 | 5 | 200 |" in lines
+    assert "| vofp | own | 5 | 89.8 | 0.440 | 7.0 | 5 | 200 | 3 |" in lines
     paired = next(line for line in lines if line.startswith("| vofp | own | 5 | +19.8"))
     assert paired == (
-        "| vofp | own | 5 | +19.8 (p = 0.062) | +12.0 (p = 0.25) | +9.8 (p = 0.25) "
-        "| +5.8 (p = 0.25) | +49.0 (p = 0.25) | 0.0 | 20.0 | 5 | 200 |"
+        "| vofp | own | 5 | +19.8 (p = 0.062) | +12.0 (p = 0.25) | +12.8 (p = 0.12) "
+        "| +5.8 (p = 0.25) | +49.0 (p = 0.25) | 0.0 | 5 | 200 | 3 |"
     )
+    nll = next(line for line in lines if line.startswith("| vofp | own | 5 | -0.060"))
+    assert nll.endswith("| +0.000 (p = 1) | 20.0 | 5 | 200 | 3 |")
     systems = [line.split()[1] for line in lines if line.startswith(("| shared", "| vofp"))]
     assert systems[:4] == ["shared", "shared_again", "shared_large", "vofp"]
 
 
 def test_table_of_chosen_rows_has_no_empty_column(rows):
     table = comparison_table([row for row in rows if row["metric"] == "accuracy"])
-    assert "| System | Enrollment | K | Accuracy (%) | Speakers | Queries |" in table
-    assert "Harm" not in table
+    assert "| System | Enrollment | K | Accuracy (%) | Speakers | Queries | Runs |" in table
+    assert "Harm" not in table and "vs:" not in table
     with pytest.raises(ValueError, match="got no row"):
         comparison_table([])
+
+
+def test_table_of_chosen_metrics_has_them_in_order(rows):
+    table = comparison_table(rows, ["harm", "personal_share", "accuracy"])
+    assert "| System | Enrollment | K | Harm (%) | Accuracy (%) | Speakers |" in table
+    assert "| vofp | own | 5 | 0.0 | 89.8 | 5 | 200 | 3 |" in table
+    assert "NLL" not in table and "Personal share" not in table
+    with pytest.raises(ValueError, match=r"got the metrics \['speed'\], expected some of"):
+        comparison_table(rows, ["accuracy", "speed"])
+
+
+def test_headline_has_one_line_for_each_system(rows):
+    lines = headline_table(rows).splitlines()
+    section = lines[: lines.index("**Condition: quiet, hardest fifth of the speakers**")]
+    assert [line.split(" | ")[:3] for line in section[4:-1]] == [
+        ["| shared", "shared", "0"],
+        ["| shared_again", "shared", "0"],
+        ["| shared_large", "shared", "0"],
+        ["| vofp", "own", "5"],
+    ]
+    assert section[7] == (
+        "| vofp | own | 5 | 89.8 | +19.8 (p = 0.062) | +49.0 (p = 0.25) | 0.0 | 0.440 | 7.0 "
+        "| 5 | 200 | 3 |"
+    )
 
 
 def test_report_of_a_run(tmp_path):
@@ -221,7 +340,7 @@ def test_report_of_a_run(tmp_path):
     metrics["training"]["epochs"][0]["train_loss"] = math.nan
     report = write_report(metrics, tmp_path / "run")
     text = report.read_text()
-    assert "| vofp | own | 5 | 90.0 | 0.400 | 7.0 | 3 | 120 |" in text
+    assert "| vofp | own | 5 | 90.0 | 0.400 | 7.0 | 3 | 120 | 1 |" in text
     assert "not available to us" in text
     names = {path.name for path in report.parent.iterdir()}
     plots = {"accuracy.png", "speakers.png", "training.png", "reliability.png"}
@@ -255,7 +374,7 @@ def test_comparison_is_written(tmp_path, rows):
     assert written["rows"] == rows
     assert len(written["runs"]) == len(made_up_runs())
     assert comparison_table(rows) in (tmp_path / "comparison.md").read_text()
-    for name in ("accuracy.png", "speakers.png"):
+    for name in ("accuracy.png", "speakers.png", "reliability.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
 

@@ -1,19 +1,23 @@
-"""Comparison of systems: runs pooled over folds and seeds by speaker, then paired by speaker."""
-
-from collections import defaultdict
-from statistics import fmean
-from typing import NamedTuple
-
-import torch
+"""Comparison of systems: their scores, and differences paired by speaker."""
 
 from vofp_plugin.utils.metrics import (
     MIN_SPEAKERS,
     bootstrap_mean,
+    bootstrap_ratio,
     error_reduction,
     expected_calibration_error,
     hardest_fifth,
     harm,
     sign_flip_test,
+)
+from vofp_plugin.utils.pooling import (
+    SHARED,
+    SHARED_AGAIN,
+    VOFP,
+    Cell,
+    PooledSystem,
+    pool_systems,
+    shared_by_seed,
 )
 
 ROW_KEYS = (
@@ -29,130 +33,27 @@ ROW_KEYS = (
     "p_value",
     "num_speakers",
     "num_queries",
+    "num_runs",
 )
-SHARED_AGAIN = "shared_again"
-
-
-class Cell(NamedTuple):
-    """What a system was given while it answered: its enrollment and the acoustic condition."""
-
-    enrollment: str
-    shots: int
-    condition: str
-
-
-class PooledSystem:
-    """Scores of one system on every speaker: seeds averaged within a speaker, folds joined.
-
-    Arguments
-    ---------
-    name : str
-    runs : list of dict
-        Contents of ``metrics.json`` of this system's runs.
-
-    Example
-    -------
-    >>> entry = {"enrollment": "shared", "shots": 0, "condition": "quiet", "num_queries": 8}
-    >>> runs = [
-    ...     {"per_speaker": [{**entry, "speaker": "anna", "accuracy": accuracy, "nll": 0.5}],
-    ...      "calibration": []}
-    ...     for accuracy in (0.5, 1.0)
-    ... ]
-    >>> PooledSystem("shared", runs).values(Cell("shared", 0, "quiet"), "accuracy", ["anna"])
-    tensor([0.7500], dtype=torch.float64)
-    """
-
-    def __init__(self, name, runs):
-        self.name = name
-        validations = [(run.get("validation") or {}).get("accuracy") for run in runs]
-        self.validation_accuracy = None if None in validations else fmean(validations)
-        entries = defaultdict(list)
-        for run in runs:
-            for entry in run["per_speaker"]:
-                entries[_cell(entry), entry["speaker"]].append(entry)
-        self.scores = defaultdict(dict)
-        for (cell, speaker), seeds in entries.items():
-            self.scores[cell][speaker] = {
-                key: fmean(entry[key] for entry in seeds)
-                for key in ("accuracy", "nll", "num_queries")
-            }
-        self.bins = {}
-        for entry in (entry for run in runs for entry in run["calibration"]):
-            bins = torch.tensor(entry["bins"], dtype=torch.float64)
-            self.bins[_cell(entry)] = self.bins.get(_cell(entry), 0) + bins
-
-    def values(self, cell, metric, speakers):
-        """One value per speaker, or None if the system was not evaluated that way.
-
-        Arguments
-        ---------
-        cell : Cell
-        metric : str
-            "accuracy" (in [0, 1]), "nll" (in nats) or "num_queries".
-        speakers : list of str
-            The N speakers, in the order of the result.
-
-        Returns
-        -------
-        torch.Tensor or None
-            Shape (N,).
-        """
-        if cell not in self.scores:
-            return None
-        scores = [self.scores[cell][speaker][metric] for speaker in speakers]
-        return torch.tensor(scores, dtype=torch.float64)
-
-    def own_shots(self, condition):
-        """Numbers of own enrollment utterances K evaluated in a condition, ascending."""
-        return sorted(
-            cell.shots
-            for cell in self.scores
-            if cell.enrollment == "own" and cell.condition == condition
-        )
-
-
-def pool_systems(runs):
-    """Pool runs by system; seeds of "shared" after a fold's first become "shared_again".
-
-    Arguments
-    ---------
-    runs : list of dict
-        Contents of ``metrics.json``, any systems, folds and seeds of one recipe.
-
-    Returns
-    -------
-    dict
-        ``{name: PooledSystem}``, "shared" first.
-
-    Raises
-    ------
-    ValueError
-        If the runs cannot be compared: no run, several recipes, a run given twice, a fold with
-        different test speakers, a speaker tested in two folds, a system that lacks a fold.
-    """
-    if not runs:
-        raise ValueError("got no run, expected at least one to compare")
-    groups = defaultdict(list)
-    for run in sorted(runs, key=lambda run: (run["system"], run["fold"], run["seed"])):
-        name = run["system"]
-        if name == "shared" and any(run["fold"] == first["fold"] for first in groups["shared"]):
-            name = SHARED_AGAIN
-        groups[name].append(run)
-    _check_comparable(groups)
-    first = ("shared", SHARED_AGAIN, "shared_large")
-    names = [name for name in first if name in groups] + sorted(set(groups) - set(first))
-    return {name: PooledSystem(name, groups[name]) for name in names}
+SCORES = {"accuracy": "", "nll": "nll_"}  # with the prefix of their differences
 
 
 def compare(runs):
     """Compare systems on the same queries of the same unseen speakers.
 
-    Per system, enrollment and K: accuracy, nll (nats) and ece; for own enrollment also the
-    differences in accuracy to stranger, none, shared and K = 1 ("own - ..."), the relative error
-    reduction against the better shared system on validation speakers ("error_reduction vs ..."),
-    and the shares of speakers more than 0.01 worse than shared in accuracy ("harm") and nll
-    ("harm_nll"). The subset "hardest" is the fifth of the speakers with the lowest quiet accuracy
-    under "shared_again", which is left out of it because it chose them.
+    Metrics of each system, enrollment and K:
+
+    - ``accuracy``, ``nll`` (nats), and ``ece`` on all speakers;
+    - ``vs_X`` and ``nll_vs_X``, the accuracy and NLL minus those of X, paired by speaker: X is
+      "shared"; for own enrollment also "stranger" and "none" of the same system, "k1" (its own at
+      K = 1, for the largest K) and "vofp" (with own); for any other enrollment also "own";
+    - ``personal_share``, (own - stranger) / (own - shared), where own - shared is beyond doubt;
+    - ``error_reduction_vs_X``, relative, X the better shared system on validation speakers;
+    - ``harm`` and ``harm_nll``, the shares of speakers more than 0.01 worse than shared, first seed
+      against first seed. Those of "shared_again" are of the second seed against the first.
+
+    "shared" is the mean of its seeds. The last of several seeds chooses the subset "hardest", the
+    fifth of the speakers with its lowest quiet accuracy, and is therefore left out there.
 
     Arguments
     ---------
@@ -171,159 +72,32 @@ def compare(runs):
         If the runs cannot be compared.
     """
     systems = pool_systems(runs)
-    rows = []
-    for subset, speakers in _subsets(systems).items():
-        for system in systems.values():
-            if subset == "hardest" and system.name == SHARED_AGAIN:
-                continue
-            for cell in system.scores:
-                estimates = _scores(system, cell, subset, speakers)
-                estimates |= _paired(systems, system, cell, speakers)
-                where = {"system": system.name, **cell._asdict(), "subset": subset}
-                counts = _counts(system, cell, speakers)
-                rows += [
-                    {**where, "metric": metric, **estimate, **counts}
-                    for metric, estimate in estimates.items()
-                ]
+    better_shared = _better_shared(systems)
+    speakers = next(iter(systems.values())).speakers()
+    rows = _rows(systems, better_shared, "all", speakers)
+    hardest, other_runs = _hardest(runs)
+    if hardest:
+        rows += _rows(pool_systems(other_runs), better_shared, "hardest", hardest)
     return rows
 
 
-def _cell(entry):
-    return Cell(entry["enrollment"], entry["shots"], entry["condition"])
-
-
-def _check_comparable(groups):
-    runs = [run for group in groups.values() for run in group]
-    recipes = sorted({run["recipe"] for run in runs})
-    if len(recipes) > 1:
-        raise ValueError(f"got runs of the recipes {recipes}, expected one; compare them apart")
-    folds = sorted({run["fold"] for run in runs})
-    for name, group in groups.items():
-        keys = [(run["fold"], run["seed"]) for run in group]
-        for fold, seed in keys:
-            if keys.count((fold, seed)) > 1:
-                raise ValueError(
-                    f"got two runs of {name} with fold {fold} and seed {seed}, expected one; "
-                    "leave one out, or name variants by their own YAML"
-                )
-        missing = sorted(set(folds) - {fold for fold, _ in keys})
-        if missing:
-            raise ValueError(
-                f"got no run of {name} on fold {missing}, expected every system on the folds "
-                f"{folds}; run it, or leave these folds out"
-            )
-    _check_speakers(runs)
-
-
-def _check_speakers(runs):
-    fold_of, speakers_of = {}, {}
-    for run in runs:
-        by_cell = defaultdict(set)
-        for entry in run["per_speaker"]:
-            by_cell[_cell(entry)].add(entry["speaker"])
-        for cell, speakers in by_cell.items():
-            expected = speakers_of.setdefault(run["fold"], speakers)
-            if speakers != expected:
-                raise ValueError(
-                    f"got {run['system']} (seed {run['seed']}, {cell}) with other test speakers "
-                    f"of fold {run['fold']}, such as {min(speakers ^ expected)}; expected the "
-                    "same ones in every run; evaluate all systems on the same manifest"
-                )
-        for speaker in speakers_of[run["fold"]]:
-            if fold_of.setdefault(speaker, run["fold"]) != run["fold"]:
-                raise ValueError(
-                    f"got speaker {speaker} in the test sets of the folds {fold_of[speaker]} and "
-                    f"{run['fold']}, expected one fold; compare runs of the same fold assignment"
-                )
-
-
-def _subsets(systems):
-    some_system = next(iter(systems.values()))
-    subsets = {"all": sorted(next(iter(some_system.scores.values())))}
-    quiet = Cell("shared", 0, "quiet")
-    if SHARED_AGAIN in systems and quiet in systems[SHARED_AGAIN].scores:
-        scores = systems[SHARED_AGAIN].scores[quiet]
-        subsets["hardest"] = hardest_fifth({name: scores[name]["accuracy"] for name in scores})
-    return subsets
-
-
-def _counts(system, cell, speakers):
-    num_queries = system.values(cell, "num_queries", speakers).sum().item()
-    return {"num_speakers": len(speakers), "num_queries": round(num_queries)}
-
-
-def _estimate(value, ci_low=None, ci_high=None, p_value=None):
-    return {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p_value": p_value}
-
-
-def _scores(system, cell, subset, speakers):
-    estimates = {
-        metric: _estimate(*bootstrap_mean(system.values(cell, metric, speakers)))
-        for metric in ("accuracy", "nll")
-    }
-    if cell in system.bins and subset == "all":  # bins are not kept by speaker
-        estimates["ece"] = _estimate(expected_calibration_error(system.bins[cell]))
-    return estimates
-
-
-def _paired(systems, system, cell, speakers):
-    if cell.enrollment == "own":
-        return {
-            **_differences(systems, system, cell, speakers),
-            **_reduction(systems, system, cell, speakers),
-            **_harm(systems, system, cell, speakers),
-        }
-    if system.name == SHARED_AGAIN:
-        return _harm(systems, system, cell, speakers)
-    return {}
-
-
-def _differences(systems, system, cell, speakers):
-    references = {
-        "own - stranger": system.values(cell._replace(enrollment="stranger"), "accuracy", speakers),
-        "own - none": system.values(Cell("none", 0, cell.condition), "accuracy", speakers),
-        "own - shared": _shared_values(systems, "shared", cell, "accuracy", speakers),
-    }
-    if cell.shots > 1 and cell.shots == system.own_shots(cell.condition)[-1]:
-        references["own - own at K = 1"] = system.values(
-            cell._replace(shots=1), "accuracy", speakers
-        )
-    own = system.values(cell, "accuracy", speakers)
-    return {
-        metric: _estimate(*bootstrap_mean(own - reference), _p_value(own - reference))
-        for metric, reference in references.items()
-        if reference is not None
-    }
-
-
-def _reduction(systems, system, cell, speakers):
-    name = _better_shared(systems)
-    baseline = _shared_values(systems, name, cell, "accuracy", speakers)
-    if baseline is None or (baseline == 1).all():  # no error to reduce
-        return {}
-    own = system.values(cell, "accuracy", speakers)
-    estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
-    return {f"error_reduction vs {name}": estimate}
-
-
-def _harm(systems, system, cell, speakers):
-    estimates = {}
-    for metric, score, sign in (("harm", "accuracy", 1), ("harm_nll", "nll", -1)):
-        baseline = _shared_values(systems, "shared", cell, score, speakers)
-        if baseline is not None:
-            values = system.values(cell, score, speakers)
-            estimates[metric] = _estimate(*harm(sign * baseline, sign * values))
-    return estimates
-
-
-def _shared_values(systems, name, cell, metric, speakers):
-    if name not in systems:
-        return None
-    return systems[name].values(Cell("shared", 0, cell.condition), metric, speakers)
+def _hardest(runs):
+    """The hardest fifth of the speakers, and the runs that had no part in choosing it."""
+    seeds = shared_by_seed(runs)
+    if len(seeds) < 2:
+        return [], runs
+    last, quiet = seeds[-1], Cell("shared", 0, "quiet")
+    chooser = PooledSystem(SHARED, last)
+    if quiet not in chooser.cells:
+        return [], runs
+    speakers = chooser.speakers()
+    accuracies = chooser.values(quiet, "accuracy", speakers).tolist()
+    hardest = hardest_fifth(dict(zip(speakers, accuracies, strict=True)))
+    return hardest, [run for run in runs if run not in last]
 
 
 def _better_shared(systems):
-    candidates = [systems[name] for name in ("shared", "shared_large") if name in systems]
+    candidates = [systems[name] for name in (SHARED, "shared_large") if name in systems]
     if len(candidates) < 2:
         return candidates[0].name if candidates else None
     if any(system.validation_accuracy is None for system in candidates):
@@ -334,5 +108,122 @@ def _better_shared(systems):
     return max(candidates, key=lambda system: system.validation_accuracy).name
 
 
+def _rows(systems, better_shared, subset, speakers):
+    rows = []
+    for system in systems.values():
+        for cell in system.cells:
+            where = {"system": system.name, **cell._asdict(), "subset": subset}
+            num_queries = system.values(cell, "num_queries", speakers).sum().item()
+            counts = {
+                "num_speakers": len(speakers),
+                "num_queries": round(num_queries),
+                "num_runs": system.num_runs,
+            }
+            differences = _differences(systems, system, cell, speakers)
+            estimates = {
+                **_scores(system, cell, subset, speakers),
+                **{metric: _mean_difference(values) for metric, values in differences.items()},
+                **_personal_share(differences),
+                **_reduction(systems.get(better_shared), system, cell, speakers),
+                **_harm(systems.get(SHARED), system, cell, speakers),
+            }
+            rows += [
+                {**where, "metric": metric, **estimate, **counts}
+                for metric, estimate in estimates.items()
+            ]
+    return rows
+
+
+def _estimate(value, ci_low=None, ci_high=None, p_value=None):
+    return {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p_value": p_value}
+
+
+def _mean_difference(differences):
+    return _estimate(*bootstrap_mean(differences), _p_value(differences))
+
+
 def _p_value(differences):
     return sign_flip_test(differences) if len(differences) < MIN_SPEAKERS else None
+
+
+def _scores(system, cell, subset, speakers):
+    estimates = {
+        score: _estimate(*bootstrap_mean(system.values(cell, score, speakers))) for score in SCORES
+    }
+    if cell in system.bins and subset == "all":  # bins are not kept by speaker
+        estimates["ece"] = _estimate(expected_calibration_error(system.bins[cell]))
+    return estimates
+
+
+def _references(systems, system, cell):
+    """What a cell is paired with, ``{name: (system, cell)}``."""
+    if system.name in (SHARED, SHARED_AGAIN) or cell.enrollment == "stranger":
+        return {}
+    references = {"shared": (systems.get(SHARED), _without_enrollment("shared", cell))}
+    if cell.enrollment == "own":
+        references["stranger"] = (system, cell._replace(enrollment="stranger"))
+        references["none"] = (system, _without_enrollment("none", cell))
+        if 1 < cell.shots == system.own_shots(cell.condition)[-1]:
+            references["k1"] = (system, cell._replace(shots=1))
+        if system.name != VOFP:
+            references["vofp"] = (systems.get(VOFP), cell)
+    elif cell.shots:
+        references["own"] = (system, cell._replace(enrollment="own"))
+    return {
+        name: (other, other_cell)
+        for name, (other, other_cell) in references.items()
+        if other is not None and other_cell in other.cells
+    }
+
+
+def _without_enrollment(enrollment, cell):
+    return Cell(enrollment, 0, cell.condition)
+
+
+def _differences(systems, system, cell, speakers):
+    """The cell minus each of its references, ``{metric: one value per speaker}``."""
+    return {
+        f"{prefix}vs_{name}": system.values(cell, score, speakers)
+        - other.values(other_cell, score, speakers)
+        for name, (other, other_cell) in _references(systems, system, cell).items()
+        for score, prefix in SCORES.items()
+    }
+
+
+def _personal_share(differences):
+    if not {"vs_stranger", "vs_shared"} <= set(differences):
+        return {}
+    _, ci_low, _ = bootstrap_mean(differences["vs_shared"])
+    if ci_low is None or ci_low <= 0:  # without a gain there are no shares of it
+        return {}
+    share = bootstrap_ratio(differences["vs_stranger"], differences["vs_shared"])
+    return {"personal_share": _estimate(*share)}
+
+
+def _reduction(better_shared, system, cell, speakers):
+    baseline_cell = _without_enrollment("shared", cell)
+    if not cell.enrollment.startswith("own") or better_shared is None:
+        return {}
+    if baseline_cell not in better_shared.cells:
+        return {}
+    baseline = better_shared.values(baseline_cell, "accuracy", speakers)
+    if (baseline == 1).all():  # no error to reduce
+        return {}
+    own = system.values(cell, "accuracy", speakers)
+    estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
+    return {f"error_reduction_vs_{better_shared.name}": estimate}
+
+
+def _harm(shared, system, cell, speakers):
+    """Of single seeds: a mean over seeds is less noisy, so it would look less harmful."""
+    baseline_cell = _without_enrollment("shared", cell)
+    if shared in (None, system) or cell.enrollment == "stranger":
+        return {}
+    if baseline_cell not in shared.cells:
+        return {}
+    estimates = {}
+    for metric, score, sign in (("harm", "accuracy", 1), ("harm_nll", "nll", -1)):
+        baseline = shared.first_seed_values(baseline_cell, score, speakers)
+        values = system.first_seed_values(cell, score, speakers)
+        estimates[metric] = _estimate(*harm(sign * baseline, sign * values))
+    return estimates

@@ -1,5 +1,7 @@
 """Statistics over speakers: each speaker counts once, however many queries were asked."""
 
+from functools import lru_cache
+
 import torch
 
 MIN_SPEAKERS = 20  # below this number a bootstrap interval is too narrow to be honest
@@ -43,8 +45,57 @@ def bootstrap_mean(values, num_resamples=5000, level=0.95, seed=0):
     mean = values.mean().item()
     if len(values) < MIN_SPEAKERS:
         return mean, None, None
-    resampled = values[_resamples(len(values), num_resamples, seed)].mean(dim=1)
+    resampled = _resamples(len(values), num_resamples, seed) @ values / len(values)
     return mean, *_percentiles(resampled, level)
+
+
+def bootstrap_ratio(numerator, denominator, num_resamples=5000, level=0.95, seed=0):
+    """Ratio of two means over the same speakers, with the interval of resampled pairs.
+
+    Arguments
+    ---------
+    numerator : torch.Tensor or list
+        One value per speaker, shape (N,).
+    denominator : torch.Tensor or list
+        Values of the same speakers in the same order, of a positive mean, shape (N,).
+    num_resamples : int
+        Number of times the N speakers are drawn with replacement.
+    level : float
+        Coverage of the interval, in (0, 1).
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    ratio : float
+    low, high : float or None
+        The interval; None below ``MIN_SPEAKERS`` speakers, and where some resample has no
+        positive denominator (the ratio is then unbounded).
+
+    Raises
+    ------
+    ValueError
+        If the mean of the denominator is not positive, or the values do not pair.
+
+    Example
+    -------
+    >>> bootstrap_ratio([0.25, 0.25], [0.75, 0.25])
+    (0.5, None, None)
+    """
+    pair = torch.stack(_pairs(numerator, denominator))
+    total = pair.sum(dim=1)
+    if total[1] <= 0:
+        raise ValueError(
+            f"got a denominator of mean {total[1].item() / pair.shape[1]:.3g}, expected a positive "
+            "one; a ratio to nothing says nothing"
+        )
+    ratio = (total[0] / total[1]).item()
+    if pair.shape[1] < MIN_SPEAKERS:
+        return ratio, None, None
+    above, below = pair @ _resamples(pair.shape[1], num_resamples, seed).T
+    if (below <= 0).any():
+        return ratio, None, None
+    return ratio, *_percentiles(above / below, level)
 
 
 def sign_flip_test(differences):
@@ -120,16 +171,9 @@ def error_reduction(baseline, system, num_resamples=5000, level=0.95, seed=0):
     (0.5, None, None)
     """
     baseline, system = _pairs(baseline, system)
-    errors = torch.stack([1 - baseline, 1 - system])
-    if errors[0].sum() <= 0:
+    if (baseline >= 1).all():
         raise ValueError("got a baseline without errors, expected some error to reduce")
-    reduction = 1 - (errors[1].sum() / errors[0].sum()).item()
-    if len(baseline) < MIN_SPEAKERS:
-        return reduction, None, None
-    resampled = errors[:, _resamples(len(baseline), num_resamples, seed)].sum(dim=2)
-    if (resampled[0] <= 0).any():
-        return reduction, None, None
-    return reduction, *_percentiles(1 - resampled[1] / resampled[0], level)
+    return bootstrap_ratio(system - baseline, 1 - baseline, num_resamples, level, seed)
 
 
 def harm(baseline, system, margin=0.01):
@@ -335,9 +379,13 @@ def _pairs(baseline, system):
     return baseline, system
 
 
+@lru_cache(maxsize=2)  # a comparison resamples all speakers and the hardest ones, many times
 def _resamples(num_speakers, num_resamples, seed):
+    """How often each resample holds each speaker, shape (num_resamples, num_speakers)."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(num_speakers, (num_resamples, num_speakers), generator=generator)
+    drawn = torch.randint(num_speakers, (num_resamples, num_speakers), generator=generator)
+    counts = torch.zeros(num_resamples, num_speakers, dtype=torch.float64)
+    return counts.scatter_add_(1, drawn, torch.ones_like(counts))
 
 
 def _percentiles(resampled, level):

@@ -5,11 +5,25 @@ from typing import NamedTuple
 import torch
 
 from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.pooling import SHARED_AGAIN
+from vofp_plugin.utils.tables import SUBSETS
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, told apart by colour-blind readers too; markers help where they repeat.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "oDs^vP*X<>"
+BASELINE_STYLES = (":", "--", "-.")
+MIN_ANSWERS = 20  # a bin with fewer is noise, and not drawn
 PANEL_SIZE = (3.9, 3.6)  # inches
+LARGE_PANEL_SIZE = (4.8, 4.2)  # inches, for panels of many lines
 LEGEND_WIDTH = 2.7  # inches
+
+
+class Reliability(NamedTuple):
+    """Calibration bins of one system in one cell, shape (num_bins, 3)."""
+
+    label: str
+    condition: str
+    bins: torch.Tensor
 
 
 class Scatter(NamedTuple):
@@ -30,7 +44,11 @@ def save_figure(figure, path):
 
 
 def plot_accuracy(rows):
-    """Accuracy against K with intervals, one panel per condition.
+    """Accuracy against K with intervals, one column of panels per condition, one line per subset.
+
+    Shared systems are horizontal lines, their intervals at K = 0 (none). Of strangers only those
+    of the first personalized system are drawn: more lines would hide each other. Systems far below
+    the shared ones are named at the lower edge only.
 
     Arguments
     ---------
@@ -41,19 +59,26 @@ def plot_accuracy(rows):
     -------
     matplotlib.figure.Figure
     """
-    rows = [row for row in rows if row["metric"] == "accuracy" and row["subset"] == "all"]
+    rows = [row for row in rows if row["metric"] == "accuracy" and row["system"] != SHARED_AGAIN]
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    systems = list(dict.fromkeys(row["system"] for row in rows))
-    figure, panels = _panels(len(conditions), legend_width=LEGEND_WIDTH)
-    for panel, condition in zip(panels, conditions, strict=True):
-        for index, system in enumerate(systems):
-            chosen = [
-                row for row in rows if (row["condition"], row["system"]) == (condition, system)
-            ]
-            dodge = 0.06 * (index - (len(systems) - 1) / 2)  # keeps intervals apart
-            _draw_system(panel, chosen, system, COLORS[index % len(COLORS)], dodge)
-        panel.set(title=f"Condition: {condition}", xlabel="Enrollment utterances K")
-        panel.set_xticks(sorted({row["shots"] for row in rows}))
+    subsets = list(dict.fromkeys(row["subset"] for row in rows))
+    shots = sorted({row["shots"] for row in rows})
+    series = _accuracy_series(rows)
+    figure, panels = _panels(
+        len(conditions) * len(subsets), len(conditions), LEGEND_WIDTH, LARGE_PANEL_SIZE
+    )
+    sections = [(subset, condition) for subset in subsets for condition in conditions]
+    for panel, (subset, condition) in zip(panels, sections, strict=True):
+        shown = [row for row in rows if (row["subset"], row["condition"]) == (subset, condition)]
+        for index, (label, chosen, style) in enumerate(series):
+            chosen = [row for row in chosen if row in shown]
+            dodge = 0.5 * ((index + 0.5) / len(series) - 0.5)  # keeps intervals apart
+            if chosen:
+                _draw_rows(panel, chosen, shots, dodge, label=label, **style)
+        _cut_below(panel, shown)
+        panel.set_title(f"{condition}, {SUBSETS[subset]}", fontsize="medium")
+        panel.set_xlabel("Enrollment utterances K")
+        panel.set_xticks(range(len(shots)), [str(number) for number in shots])
         panel.set_ylabel("Accuracy, unseen speakers (%)")
     _add_legend(figure, panels)
     return figure
@@ -116,46 +141,43 @@ def plot_training(epochs):
     return figure
 
 
-def plot_reliability(calibration):
-    """Accuracy against confidence, for the largest K of each enrollment, one panel per condition.
+def plot_reliability(reliabilities):
+    """Accuracy minus confidence against confidence, one panel per condition.
+
+    The difference shows small gaps that the usual diagonal hides.
 
     Arguments
     ---------
-    calibration : list of dict
-        ``calibration`` of ``metrics.json``.
+    reliabilities : list of Reliability
 
     Returns
     -------
     matplotlib.figure.Figure or None
     """
-    if not calibration:
+    if not reliabilities:
         return None
-    largest = {}
-    for entry in sorted(calibration, key=lambda entry: entry["shots"]):
-        largest[entry["condition"], entry["enrollment"]] = entry
-    conditions = list(dict.fromkeys(entry["condition"] for entry in calibration))
-    enrollments = list(dict.fromkeys(entry["enrollment"] for entry in calibration))
-    figure, panels = _panels(len(conditions), legend_width=LEGEND_WIDTH)
+    conditions = list(dict.fromkeys(reliability.condition for reliability in reliabilities))
+    labels = list(dict.fromkeys(reliability.label for reliability in reliabilities))
+    figure, panels = _panels(len(conditions), None, LEGEND_WIDTH, LARGE_PANEL_SIZE)
     for panel, condition in zip(panels, conditions, strict=True):
-        panel.plot([0, 100], [0, 100], color="0.4", linewidth=1, label="calibrated")
-        for color, enrollment in zip(COLORS, enrollments, strict=False):
-            entry = largest.get((condition, enrollment))
-            if entry is not None:
-                _draw_bins(panel, entry, color)
-        panel.set(title=f"Condition: {condition}", xlabel="Confidence (%)", ylabel="Accuracy (%)")
-        panel.set(xlim=(0, 102), ylim=(0, 102), aspect="equal")
+        panel.axhline(0, color="0.4", linewidth=1, label="calibrated")
+        for reliability in reliabilities:
+            if reliability.condition == condition:
+                _draw_bins(panel, reliability, labels.index(reliability.label))
+        panel.set(title=f"Condition: {condition}", xlabel="Confidence (%)", xlim=(0, 102))
+        panel.set_ylabel("Accuracy - confidence (points)")
     _add_legend(figure, panels)
     return figure
 
 
-def _panels(number, columns=None, legend_width=0.0):
+def _panels(number, columns=None, legend_width=0.0, panel_size=PANEL_SIZE):
     # Figures are made without pyplot, which would keep every one of them and pick a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = columns or number
     lines = -(-number // columns)
-    size = (PANEL_SIZE[0] * columns + legend_width, PANEL_SIZE[1] * lines)
+    size = (panel_size[0] * columns + legend_width, panel_size[1] * lines)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -174,24 +196,37 @@ def _add_legend(figure, panels):
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center", frameon=False)
 
 
-def _draw_system(panel, rows, system, color, dodge):
-    lines = (
-        (("shared",), system, {"marker": "D", "linestyle": ":"}),
-        (("none", "own"), f"{system}: own (K = 0: none)", {"marker": "o"}),
-        (("stranger",), f"{system}: stranger", {"marker": "s", "linestyle": "--", "mfc": "white"}),
-    )
-    for enrollments, label, style in lines:
-        chosen = [row for row in rows if row["enrollment"] in enrollments]
-        if chosen:
-            _draw_rows(panel, chosen, dodge, color=color, label=label, **style)
-        if chosen and enrollments == ("shared",):
-            panel.axhline(100 * chosen[0]["value"], color=color, linestyle=":", linewidth=1.2)
+def _accuracy_series(rows):
+    """What is drawn, as (label, rows, style)."""
+    systems = list(dict.fromkeys(row["system"] for row in rows))
+    strangers = [row["system"] for row in rows if row["enrollment"] == "stranger"][:1]
+    series = []
+    for index, system in enumerate(systems):
+        color = {"color": COLORS[index % len(COLORS)]}
+        solid = {**color, "marker": MARKERS[index % len(MARKERS)], "linestyle": "-"}
+        lines = [
+            (system, ("shared",), {**color, "linestyle": BASELINE_STYLES[index % 3]}),
+            (f"{system}: own (K = 0: none)", ("none", "own"), solid),
+        ]
+        if system in strangers:
+            dashed = {**solid, "linestyle": "--", "mfc": "white"}
+            lines.append((f"{system}: stranger", ("stranger",), dashed))
+        for label, enrollments, style in lines:
+            chosen = [
+                row for row in rows if row["system"] == system and row["enrollment"] in enrollments
+            ]
+            if chosen:
+                series.append((label, chosen, style))
+    return series
 
 
-def _draw_rows(panel, rows, dodge, **style):
+def _draw_rows(panel, rows, shots, dodge, **style):
     rows = sorted(rows, key=lambda row: row["shots"])
+    if rows[0]["enrollment"] == "shared":
+        panel.axhline(100 * rows[0]["value"], linewidth=1.3, **style)
+        style = {"color": style["color"]}  # the line has the label
     panel.errorbar(
-        [row["shots"] + dodge for row in rows],
+        [shots.index(row["shots"]) + dodge for row in rows],
         [100 * row["value"] for row in rows],
         yerr=[[_half(row, "ci_low") for row in rows], [_half(row, "ci_high") for row in rows]],
         capsize=2.5,
@@ -200,6 +235,22 @@ def _draw_rows(panel, rows, dodge, **style):
         elinewidth=1,
         **style,
     )
+
+
+def _cut_below(panel, rows):
+    """Ends a panel below the shared systems, so that one bad system does not flatten all others."""
+    shared = [row["value"] for row in rows if row["enrollment"] == "shared"]
+    if not shared:
+        return
+    lowest = 100 * min(shared)
+    best = 100 * max(row["value"] for row in rows)
+    floor = lowest - max(3, 1.5 * (best - lowest))
+    panel.set_ylim(bottom=max(floor, panel.get_ylim()[0]))
+    own = [row for row in rows if row["enrollment"] == "own"]
+    below = dict.fromkeys(row["system"] for row in own if 100 * row["value"] < floor)
+    if below:
+        text = f"below: {', '.join(below)}"
+        panel.text(0.02, 0.02, text, transform=panel.transAxes, fontsize="small")
 
 
 def _half(row, side):
@@ -213,11 +264,11 @@ def _draw_epochs(panel, epochs, key, label, color):
         panel.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _draw_bins(panel, entry, color):
-    bins = torch.tensor(entry["bins"], dtype=torch.float64)
-    count, confidence, correct = bins[bins[:, 0] > 0].unbind(dim=1)
-    shots = f", K = {entry['shots']}" if entry["shots"] else ""
-    x, y = 100 * confidence / count, 100 * correct / count
-    panel.plot(x, y, color=color, linewidth=1, alpha=0.7)
+def _draw_bins(panel, reliability, index):
+    bins = reliability.bins
+    count, confidence, correct = bins[bins[:, 0] >= MIN_ANSWERS].unbind(dim=1)
+    x, y = 100 * confidence / count, 100 * (correct - confidence) / count
+    style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
+    panel.plot(x, y, color=style["color"], linewidth=1, alpha=0.7)
     areas = 8 + 90 * count / count.sum()  # by share of the answers: small marks are noisy
-    panel.scatter(x, y, s=areas, color=color, label=f"{entry['enrollment']}{shots}")
+    panel.scatter(x, y, s=areas, label=reliability.label, alpha=0.8, linewidths=0, **style)

@@ -7,7 +7,7 @@ from vofp_plugin.utils.comparison import ROW_KEYS
 from vofp_plugin.utils.files import whole_file
 
 COLUMNS = ("label", *ROW_KEYS)
-INTEGERS = ("shots", "num_speakers", "num_queries")
+INTEGERS = ("shots", "num_speakers", "num_queries", "num_runs")
 NUMBERS = ("value", "ci_low", "ci_high", "p_value")
 ORDER = ("label", "condition", "subset", "system", "enrollment", "shots", "metric")
 

@@ -4,9 +4,10 @@ import json
 import math
 from pathlib import Path
 
-from vofp_plugin.utils.comparison import Cell, compare, pool_systems
+from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.plots import (
+    Reliability,
     Scatter,
     plot_accuracy,
     plot_reliability,
@@ -14,11 +15,13 @@ from vofp_plugin.utils.plots import (
     plot_training,
     save_figure,
 )
-from vofp_plugin.utils.tables import comparison_table
+from vofp_plugin.utils.pooling import SHARED, SHARED_AGAIN, Cell, pool_systems
+from vofp_plugin.utils.tables import comparison_table, headline_table
 
 SCHEMA_VERSION = 1
 RUN_KEYS = ("recipe", "system", "fold", "seed", "per_speaker", "calibration")
 SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
+ENROLLMENTS = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
 NOTICE = (
     "Results of this project's own formulation of variational on-the-fly personalization: the "
     "equations, data sets and tables of the paper (Kim, Lee, Chang, Kwak, ICML 2022) were not "
@@ -116,11 +119,12 @@ def write_report(metrics, folder):
     folder = Path(folder)
     rows = compare([metrics])
     _write_json(folder / "metrics.json", metrics)
+    systems = pool_systems([metrics])
     figures = {
         "accuracy": plot_accuracy(rows),
-        "speakers": plot_speakers(_scatters([metrics], "none")),
+        "speakers": plot_speakers(_scatters(systems, "none")),
         "training": plot_training((metrics.get("training") or {}).get("epochs", [])),
-        "reliability": plot_reliability(metrics["calibration"]),
+        "reliability": plot_reliability(_reliabilities(systems, ENROLLMENTS)),
     }
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
     return _write_page(folder / "report.md", title, _facts(metrics), rows, figures)
@@ -157,9 +161,11 @@ def write_comparison(runs, folder):
             "rows": rows,
         },
     )
+    systems = pool_systems(runs)
     figures = {
         "accuracy": plot_accuracy(rows),
-        "speakers": plot_speakers(_scatters(runs, "shared")),
+        "speakers": plot_speakers(_scatters(systems, "shared")),
+        "reliability": plot_reliability(_reliabilities(systems, ("shared", "own"))),
     }
     facts = {"Recipe": runs[0]["recipe"], "Runs": len(runs)}
     facts["Folds"] = ", ".join(str(fold) for fold in sorted({run["fold"] for run in runs}))
@@ -196,8 +202,9 @@ def _write_page(path, title, facts, rows, figures):
     for name, figure in figures.items():
         save_figure(figure, path.parent / f"{name}.png")
     parts = [f"# {title}", "\n".join(f"- {name}: {fact}" for name, fact in facts.items())]
-    parts += [comparison_table(rows) + "\n" + NOTICE]
+    parts += ["## At the largest K", headline_table(rows) + "\n" + NOTICE]
     parts += [f"![{name}]({name}.png)" for name in figures]
+    parts += ["## All rows", comparison_table(rows)]
     with whole_file(path) as partial:
         partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
@@ -217,27 +224,49 @@ def _facts(metrics):
     return facts
 
 
-def _scatters(runs, baseline):
+def _scatters(systems, baseline):
     """Own at the largest K against "none" of the same system, or against "shared"."""
-    systems = pool_systems(runs)
     scatters = []
     for system in systems.values():
-        for condition in dict.fromkeys(cell.condition for cell in system.scores):
-            shots = system.own_shots(condition)
-            reference = system if baseline == "none" else systems.get(baseline)
-            reference_cell = Cell(baseline, 0, condition)
-            if not shots or reference is None or reference_cell not in reference.scores:
+        reference = system if baseline == "none" else systems.get(SHARED)
+        for cell in _largest(system, ("own",)):
+            reference_cell = Cell(baseline, 0, cell.condition)
+            if reference is None or reference_cell not in reference.cells:
                 continue
-            speakers = sorted(reference.scores[reference_cell])
-            own = Cell("own", shots[-1], condition)
+            speakers = system.speakers()
             scatters.append(
                 Scatter(
                     system.name,
-                    condition,
+                    cell.condition,
                     baseline,
-                    f"own, K = {shots[-1]}",
+                    f"own, K = {cell.shots}",
                     reference.values(reference_cell, "accuracy", speakers),
-                    system.values(own, "accuracy", speakers),
+                    system.values(cell, "accuracy", speakers),
                 )
             )
     return scatters
+
+
+def _reliabilities(systems, enrollments):
+    """Bins of each system at the largest K of some enrollments; "shared" has all of its seeds."""
+    return [
+        Reliability(_label(system, cell), cell.condition, system.bins[cell])
+        for system in systems.values()
+        for cell in _largest(system, enrollments)
+        if system.name != SHARED_AGAIN and cell in system.bins
+    ]
+
+
+def _largest(system, enrollments):
+    """Cells of the largest K of each of the enrollments, in each condition."""
+    largest = {}
+    for cell in sorted(system.cells, key=lambda cell: cell.shots):
+        if cell.enrollment in enrollments:
+            largest[cell.enrollment, cell.condition] = cell
+    return largest.values()
+
+
+def _label(system, cell):
+    if cell.enrollment == "shared":
+        return system.name
+    return f"{system.name}: {cell.enrollment}" + (f", K = {cell.shots}" if cell.shots else "")

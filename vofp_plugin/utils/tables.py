@@ -1,42 +1,72 @@
 """Markdown tables of comparison rows."""
 
-ENROLLMENTS = ("shared", "none", "own", "stranger")
+from vofp_plugin.utils.pooling import system_order
+
+ENROLLMENTS = ("shared", "none", "own", "own_sampled", "stranger")  # others follow
 SUBSETS = {"all": "all speakers", "hardest": "hardest fifth of the speakers"}
 
-# metric: (heading, scale, format)
+POINTS = (100, "{:+.1f}")  # scale, format
+NATS = (1, "{:+.3f}")
+PERCENT = (100, "{:.1f}")
+# One table each: {metric: (heading, scale, format)}.
 SCORES = {
-    "accuracy": ("Accuracy (%)", 100, "{:.1f}"),
+    "accuracy": ("Accuracy (%)", *PERCENT),
     "nll": ("NLL (nats)", 1, "{:.3f}"),
-    "ece": ("ECE (%)", 100, "{:.1f}"),
+    "ece": ("ECE (%)", *PERCENT),
 }
-PAIRED = {
-    "own - stranger": ("Own - stranger", 100, "{:+.1f}"),
-    "own - none": ("Own - none", 100, "{:+.1f}"),
-    "own - shared": ("Own - shared", 100, "{:+.1f}"),
-    "own - own at K = 1": ("Own - own at K = 1", 100, "{:+.1f}"),
-    "error_reduction vs shared": ("Error reduction vs shared (%)", 100, "{:+.1f}"),
-    "error_reduction vs shared_large": ("Error reduction vs shared_large (%)", 100, "{:+.1f}"),
-    "harm": ("Harm (%)", 100, "{:.1f}"),
-    "harm_nll": ("Harm in NLL (%)", 100, "{:.1f}"),
+ACCURACY = {
+    "vs_stranger": ("vs stranger", *POINTS),
+    "vs_none": ("vs none", *POINTS),
+    "vs_shared": ("vs shared", *POINTS),
+    "vs_k1": ("vs K = 1", *POINTS),
+    "vs_own": ("vs own", *POINTS),
+    "vs_vofp": ("vs vofp", *POINTS),
+    "personal_share": ("Personal share (%)", 100, "{:.0f}"),
+    "error_reduction_vs_shared": ("Error reduction vs shared (%)", *POINTS),
+    "error_reduction_vs_shared_large": ("Error reduction vs shared_large (%)", *POINTS),
+    "harm": ("Harm (%)", *PERCENT),
 }
-LEGEND = (
-    "Means over unseen speakers; in brackets the 95 % bootstrap interval over speakers, in "
-    "parentheses p of the exact sign-flip test where there are fewer than 20 speakers."
+NLL = {
+    f"nll_{metric}": (f"NLL {heading}", *NATS)
+    for metric, (heading, *_) in ACCURACY.items()
+    if metric.startswith("vs_")
+} | {"harm_nll": ("Harm in NLL (%)", *PERCENT)}
+METRICS = {**SCORES, **ACCURACY, **NLL}
+HEADLINE = (
+    "accuracy",
+    "vs_stranger",
+    "error_reduction_vs_shared",
+    "error_reduction_vs_shared_large",
+    "harm",
+    "nll",
+    "ece",
 )
-PAIRED_LEGEND = (
-    "Paired by speaker; differences in points of accuracy. Harm: share of speakers more than one "
-    "point of accuracy (0.01 nats) worse than shared; its noise is the row shared_again, the same "
-    "recipe with another seed."
-)
+LEGEND = {
+    "": "Means over unseen speakers; in brackets the 95 % bootstrap interval over speakers, in "
+    "parentheses p of the exact sign-flip test where there are fewer than 20 speakers. `shared` is "
+    "the mean of its seeds, without the one that chose the hardest fifth.",
+    "vs_": "vs: this row minus that one, paired by speaker, in points of accuracy, or in "
+    "nats, where less is better. Stranger, none, own and K = 1 (own) are of the same system; vofp "
+    "is with own enrollment.",
+    "personal_share": "Personal share: (own - stranger) / (own - shared), where the gain over "
+    "shared is beyond doubt.",
+    "error_reduction": "Error reduction: against the better of shared and shared_large on "
+    "validation speakers.",
+    "harm": "Harm: share of speakers more than one point of accuracy (0.01 nats) worse than "
+    "shared, one seed against one; its noise (A/A) is the row shared_again, a second seed.",
+}
 
 
-def comparison_table(rows):
-    """Markdown of comparison rows: scores and paired figures per condition and subset.
+def comparison_table(rows, metrics=None):
+    """Markdown of comparison rows, with a section per condition and subset.
 
     Arguments
     ---------
     rows : list of dict
         Rows of ``compare``; columns without any value are left out.
+    metrics : list of str
+        Columns of the one table of each section, in this order. If None, a section has three: all
+        scores, all that is paired in accuracy, and in NLL.
 
     Returns
     -------
@@ -45,32 +75,55 @@ def comparison_table(rows):
     Raises
     ------
     ValueError
-        If there is no row.
+        If there is no row, or no such metric.
 
     Example
     -------
     >>> row = {"system": "shared", "enrollment": "shared", "shots": 0, "condition": "quiet",
     ...     "subset": "all", "metric": "accuracy", "value": 0.9, "ci_low": 0.88, "ci_high": 0.92,
-    ...     "p_value": None, "num_speakers": 25, "num_queries": 200}
+    ...     "p_value": None, "num_speakers": 25, "num_queries": 200, "num_runs": 5}
     >>> print(comparison_table([row]).splitlines()[4])
-    | shared | shared | 0 | 90.0 [88.0, 92.0] | 25 | 200 |
+    | shared | shared | 0 | 90.0 [88.0, 92.0] | 25 | 200 | 5 |
     """
     if not rows:
         raise ValueError("got no row, expected the rows of at least one system")
+    unknown = sorted(set(metrics or ()) - set(METRICS))
+    if unknown:
+        raise ValueError(f"got the metrics {unknown}, expected some of {list(METRICS)}")
+    groups = (SCORES, ACCURACY, NLL) if metrics is None else (metrics,)
     parts = []
     sections = {(row["condition"], row["subset"]) for row in rows}
     for condition, subset in sorted(sections, key=_section_order):
         section = [row for row in rows if (row["condition"], row["subset"]) == (condition, subset)]
-        tables = [_table(section, SCORES), _table(section, PAIRED)]
-        parts += [f"**Condition: {condition}, {SUBSETS[subset]}**", *filter(None, tables)]
-    parts.append(LEGEND)
-    if any(row["metric"] in PAIRED for row in rows):
-        parts.append(PAIRED_LEGEND)
-    return "\n\n".join(parts) + "\n"
+        tables = list(filter(None, (_table(section, group) for group in groups)))
+        if tables:
+            parts += [f"**Condition: {condition}, {SUBSETS[subset]}**", *tables]
+    return "\n\n".join([*parts, *_legend(rows, metrics or METRICS)]) + "\n"
 
 
-def _table(rows, columns):
-    metrics = [metric for metric in columns if any(row["metric"] == metric for row in rows)]
+def headline_table(rows):
+    """Markdown of the figures that matter most: shared systems and own at the largest K.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Rows of ``compare``.
+
+    Returns
+    -------
+    str
+    """
+    largest = max(row["shots"] for row in rows)
+    chosen = [
+        row
+        for row in rows
+        if row["enrollment"] == "shared" or (row["enrollment"], row["shots"]) == ("own", largest)
+    ]
+    return comparison_table(chosen, HEADLINE)
+
+
+def _table(rows, metrics):
+    metrics = [metric for metric in metrics if any(row["metric"] == metric for row in rows)]
     lines = {}
     for row in rows:
         if row["metric"] in metrics:
@@ -78,14 +131,21 @@ def _table(rows, columns):
             lines.setdefault(key, {})[row["metric"]] = row
     if not lines:
         return None
-    headings = ["System", "Enrollment", "K", *(columns[metric][0] for metric in metrics)]
-    table = [[*headings, "Speakers", "Queries"]]
+    headings = ["System", "Enrollment", "K", *(METRICS[metric][0] for metric in metrics)]
+    table = [[*headings, "Speakers", "Queries", "Runs"]]
     table.append(["---", "---", *["---:"] * (len(table[0]) - 2)])
     for key in sorted(lines, key=_line_order):
-        cells = [_figure(lines[key].get(metric), *columns[metric][1:]) for metric in metrics]
+        cells = [_figure(lines[key].get(metric), *METRICS[metric][1:]) for metric in metrics]
         some_row = next(iter(lines[key].values()))
-        table.append([*map(str, key), *cells, some_row["num_speakers"], some_row["num_queries"]])
+        counts = [some_row[count] for count in ("num_speakers", "num_queries", "num_runs")]
+        table.append([*key, *cells, *counts])
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in table)
+
+
+def _legend(rows, metrics):
+    shown = {row["metric"] for row in rows} & set(metrics)
+    names = {metric.removeprefix("nll_") for metric in shown}
+    return [text for start, text in LEGEND.items() if any(name.startswith(start) for name in names)]
 
 
 def _figure(row, scale, pattern):
@@ -105,4 +165,5 @@ def _section_order(section):
 
 def _line_order(line):
     system, enrollment, shots = line
-    return not system.startswith("shared"), system, ENROLLMENTS.index(enrollment), shots
+    place = ENROLLMENTS.index(enrollment) if enrollment in ENROLLMENTS else len(ENROLLMENTS)
+    return system_order(system), place, enrollment, shots

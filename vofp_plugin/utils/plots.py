@@ -72,7 +72,7 @@ def plot_accuracy(rows):
         shown = [row for row in rows if (row["subset"], row["condition"]) == (subset, condition)]
         for index, (label, chosen, style) in enumerate(series):
             chosen = [row for row in chosen if row in shown]
-            dodge = 0.5 * ((index + 0.5) / len(series) - 0.5)  # keeps intervals apart
+            dodge = 0.06 * (index - (len(series) - 1) / 2)  # keeps intervals apart
             if chosen:
                 _draw_rows(panel, chosen, shots, dodge, label=label, **style)
         _cut_below(panel, shown)

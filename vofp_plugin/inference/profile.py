@@ -14,7 +14,7 @@ import torch
 from speechbrain.utils.logger import get_logger
 
 from vofp_plugin.dataio.agreement import BLANK_VOICE, assess_agreement, voice_of
-from vofp_plugin.dataio.quality import Quality, assess, heard_length
+from vofp_plugin.dataio.quality import Quality, assess
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.files import whole_file
 
@@ -129,8 +129,7 @@ class Profile(NamedTuple):
             if quality.refused:
                 logger.warning("Left out utterance %d: %s.", len(qualities), quality.reason)
                 continue
-            row = {"start": 0, "stop": len(wav)}
-            length = heard_length(quality, front_end.relative_length(row))
+            length = front_end.relative_length({"start": 0, "stop": len(wav)})
             label = None if labels is None else labels[place]
             new = _summarize(model, front_end(clip.unsqueeze(0)), length, label)
             summary = type(summary)(*(a + b for a, b in zip(summary, new, strict=True)))

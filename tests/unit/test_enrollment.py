@@ -20,6 +20,13 @@ CODE_SIZE = 6
 each_aggregation = pytest.mark.parametrize("aggregation", ["mean", "bayesian"])
 
 
+def make_labelled_encoder(aggregation="mean"):
+    """An encoder that has learned something of its labels."""
+    encoder = make_encoder(aggregation, labelled=True, num_classes=4)
+    nn.init.normal_(encoder.label_embedding.weight)
+    return encoder
+
+
 def make_encoder(aggregation="mean", **settings):
     return EnrollmentEncoder(
         ConvEmbedding(8, channels=12, lin_neurons=10),
@@ -136,7 +143,7 @@ def test_summaries_add_up(aggregation):
     added = Summary(*(a + b for a, b in zip(*parts, strict=True)))
     torch.testing.assert_close(added, encoder.summarize(enrollment))
     torch.testing.assert_close(encoder(added), encoder(encoder.summarize(enrollment)))
-    assert added.values.shape == added.precisions.shape == (2, CODE_SIZE)
+    assert added.values.shape == (2, CODE_SIZE) and added.precisions.shape == (2, 1)
 
 
 def test_bayesian_precision_grows_with_every_utterance():
@@ -153,7 +160,7 @@ def test_bayesian_precision_grows_with_every_utterance():
 def test_mean_precision_counts_the_utterances():
     encoder, enrollment = make_encoder("mean"), random_enrollment(shots=4)
     enrollment.lens[0, 2:] = 0
-    expected = torch.tensor([2.0, 4.0]).unsqueeze(1).expand(2, CODE_SIZE)
+    expected = torch.tensor([[2.0], [4.0]])
     torch.testing.assert_close(encoder.summarize(enrollment).precisions, expected)
 
 
@@ -163,7 +170,7 @@ def test_code_is_the_mean_of_the_utterances_by_their_precision(aggregation):
     encoder = make_encoder(aggregation)
     encoder.embedding_model = Frames()
     encoder.factor, encoder.code_norm = nn.Identity(), nn.Identity()
-    values, raw = torch.randn(2, 3, CODE_SIZE), torch.randn(2, 3, CODE_SIZE)
+    values, raw = torch.randn(2, 3, CODE_SIZE), torch.randn(2, 3, 1)
     frames = torch.cat([values, raw], dim=-1) if aggregation == "bayesian" else values
     precisions, prior = (F.softplus(raw), 1) if aggregation == "bayesian" else (raw * 0 + 1, 0)
     expected = (values * precisions).sum(1) / (precisions.sum(1) + prior)
@@ -180,7 +187,7 @@ class Frames(nn.Module):
 
 @each_aggregation
 def test_labels_change_the_code(aggregation):
-    encoder = make_encoder(aggregation, labelled=True, num_classes=4)
+    encoder = make_labelled_encoder(aggregation)
     feats, lens = random_enrollment()[:2]
     codes = [
         encode(encoder, Enrollment(feats, lens, torch.tensor(labels)))
@@ -191,7 +198,7 @@ def test_labels_change_the_code(aggregation):
 
 
 def test_label_belongs_to_its_utterance():
-    encoder = make_encoder(labelled=True, num_classes=4)
+    encoder = make_labelled_encoder()
     feats, lens = random_enrollment()[:2]
     labels, order = torch.tensor([[0, 1, 2], [3, 1, 0]]), torch.tensor([2, 0, 1])
     expected = encode(encoder, Enrollment(feats, lens, labels))
@@ -207,10 +214,16 @@ def test_missing_labels_are_refused():
         encoder.summarize(random_enrollment())
 
 
-def test_labels_for_an_encoder_that_reads_none_are_refused():
-    enrollment = random_enrollment()._replace(labels=torch.zeros(2, 3, dtype=torch.long))
-    with pytest.raises(ValueError, match="with labels; .* made to read it without them"):
-        make_encoder().summarize(enrollment)
+def test_labels_for_an_encoder_that_reads_none_change_nothing():
+    enrollment = random_enrollment()
+    labelled = enrollment._replace(labels=torch.zeros(2, 3, dtype=torch.long))
+    encoder = make_encoder()
+    torch.testing.assert_close(encode(encoder, labelled), encode(encoder, enrollment))
+
+
+def test_summary_is_summarized_to_itself():
+    summary = Summary(torch.rand(2, 8), torch.rand(2, 1))
+    assert make_encoder().summarize(summary) is summary
 
 
 def test_unknown_aggregation_is_refused():

@@ -170,12 +170,13 @@ def batch_of(items):
 
 def test_split_gives_back_what_was_drawn():
     for batch in make_sampler(num_episodes=10, none_fraction=0.3):
-        enrollment, queries, labels = SHAPE.split(*batch_of(batch), with_labels=True)
-        assert enrollment.feats.shape == (3, 4, 6, 2) and queries.shape == (15, 6, 2)
+        enrollment, queries = SHAPE.split(*batch_of(batch))
+        assert enrollment.feats.shape == (3, 4, 6, 2) and queries.feats.shape == (3, 5, 6, 2)
         assert enrollment.lens.shape == enrollment.labels.shape == (3, 4)
-        assert torch.equal(queries[:, 0, 0].long(), labels)
+        assert torch.equal(queries.feats[:, :, 0, 0].long(), queries.labels)
+        torch.testing.assert_close(queries.lens, 1 / (1.0 + queries.labels))
         for n, (enrolled, asked) in enumerate(parts(batch)):
-            assert labels[5 * n : 5 * n + 5].tolist() == asked
+            assert queries.labels[n].tolist() == asked
             present = enrollment.lens[n] > 0
             assert enrollment.labels[n, present].tolist() == enrolled
             assert enrollment.feats[n, present, 0, 0].tolist() == enrolled
@@ -184,14 +185,10 @@ def test_split_gives_back_what_was_drawn():
             )
 
 
-def test_split_hides_labels_unless_asked_for():
-    batch = next(iter(make_sampler()))
-    assert SHAPE.split(*batch_of(batch))[0].labels is None
-
-
 def test_split_of_a_shape_without_enrollment():
     shape = EpisodeShape(num_speakers=3, max_shots=0, num_queries=5)
-    enrollment, queries, labels = shape.split(*batch_of(list(range(15))))
+    enrollment, queries = shape.split(*batch_of(list(range(15))))
     assert enrollment.feats.shape == (3, 0, 6, 2) and enrollment.lens.shape == (3, 0)
     assert not enrollment.present.any()
-    assert queries.shape == (15, 6, 2) and labels.tolist() == list(range(15))
+    assert queries.feats.shape == (3, 5, 6, 2)
+    assert queries.labels.flatten().tolist() == list(range(15))

@@ -24,7 +24,7 @@ each_form = pytest.mark.parametrize("form", FORMS)
 def random_code(num_speakers=4, code_size=CODE_SIZE):
     """Codes as the encoder gives them, and the precisions of some utterances."""
     code = F.layer_norm(torch.randn(num_speakers, code_size), [code_size])
-    return code, 3 * torch.rand(num_speakers, code_size)
+    return code, 3 * torch.rand(num_speakers, 1)
 
 
 def decibels(num_items, num_features=40, num_frames=51):

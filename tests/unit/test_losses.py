@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
 
-from vofp_plugin.nnet.losses import Elbo
+from vofp_plugin.nnet.losses import Elbo, SpeakerContrast
 from vofp_plugin.nnet.posterior import DiagonalGaussian, standard_prior
 
 
@@ -131,3 +131,23 @@ def test_bad_settings_are_refused(arguments):
 def test_terms_of_wrong_shape_are_refused(nll, kl):
     with pytest.raises(ValueError, match=r"expected \(speakers, queries\) and \(speakers,\)"):
         Elbo(num_data=2)(torch.zeros(nll), torch.zeros(kl))
+
+
+def test_contrast_is_the_cross_entropy_of_cosine_similarities():
+    codes, others = torch.randn(5, 3), torch.randn(5, 3)
+    expected = 0.0
+    for n in range(5):
+        similar = torch.stack([torch.cosine_similarity(codes[n], other, dim=0) for other in others])
+        expected += -(similar / 0.2).log_softmax(0)[n] / 5
+    contrast = SpeakerContrast(weight=0.3, temperature=0.2)
+    torch.testing.assert_close(contrast(codes, others), 0.3 * expected)
+
+
+def test_contrast_of_one_speaker_is_zero():
+    assert SpeakerContrast()(torch.randn(1, 3), torch.randn(1, 3)) == 0
+
+
+@pytest.mark.parametrize("settings", [{"weight": -1.0}, {"temperature": 0.0}])
+def test_contrast_settings_out_of_range_are_refused(settings):
+    with pytest.raises(ValueError, match="expected weight >= 0 and temperature > 0"):
+        SpeakerContrast(**settings)

@@ -45,7 +45,7 @@ class PersonalizedBrain(sb.Brain):
         "weight_decay",
         "train_logger",
     )
-    HPARAMS_OPTIONAL = ("personalizer_lr",)  # needed if there is a personalizer
+    HPARAMS_OPTIONAL = ("personalizer_lr", "speaker_contrast")  # for models with an encoder
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -67,17 +67,27 @@ class PersonalizedBrain(sb.Brain):
         feats = batch.feats.data
         for augment in self.hparams.augmentations:
             feats = augment(feats, num_speakers, generator)
-        enrollment, queries, labels = shape.split(
-            feats, batch.relative_length, batch.label, batch.id, self.modules.model.labelled
-        )
+        enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
+        contrast = 0.0
+        if hasattr(self.hparams, "speaker_contrast"):
+            enrollment = self.modules.model.encoder.summarize(enrollment)  # once for both uses
+            contrast = self._contrast(enrollment, queries)
         weights, kl = self.modules.model.draw(enrollment, generator)
-        return self.modules.model(queries, weights), labels, kl
+        log_probs = self.modules.model(queries.feats.flatten(0, 1), weights)
+        return log_probs, queries.labels.flatten(), kl, contrast
+
+    def _contrast(self, summary, queries):
+        """Contrast of the codes of enrolled speakers to those of their queries."""
+        encoder, enrolled = self.modules.model.encoder, summary.present
+        others = encoder(encoder.summarize(queries))
+        return self.hparams.speaker_contrast(encoder(summary)[enrolled], others[enrolled])
 
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss, and keeps its terms for the log."""
-        log_probs, labels, kl = predictions
+        log_probs, labels, kl, contrast = predictions
         nll = torch.nn.functional.nll_loss(log_probs, labels, reduction="none")
         terms = self.hparams.elbo(nll.view(len(kl), -1), kl, self.optimizer_step)
+        terms |= {"contrast": contrast, "loss": terms["loss"] + contrast}
         self.history.add(**{name: torch.as_tensor(value).item() for name, value in terms.items()})
         return terms["loss"]
 

@@ -41,7 +41,7 @@ class EpisodeShape(NamedTuple):
         """Batch items of one speaker."""
         return self.max_shots + self.num_queries
 
-    def split(self, feats, lens, labels, ids, with_labels=False):
+    def split(self, feats, lens, labels, ids):
         """Splits a batch into enrollment and queries.
 
         Arguments
@@ -54,28 +54,23 @@ class EpisodeShape(NamedTuple):
             Class indices, (B,).
         ids : list of str
             Utterance IDs; an enrollment place that holds a query's is empty.
-        with_labels : bool
-            Whether the enrollment carries its labels.
 
         Returns
         -------
         Enrollment
             Of N speakers, with length 0 at empty places.
-        torch.Tensor
-            Queries' features, (N * Q, T, F).
-        torch.Tensor
-            Queries' labels, (N * Q,).
+        Enrollment
+            The queries in the same shape: Q utterances of N speakers.
         """
         num_speakers = len(ids) // self.per_speaker
         shape, shots = (num_speakers, self.per_speaker), self.max_shots
-        feats, lens, labels = (x.unflatten(0, shape) for x in (feats, lens, labels))
+        batch = Enrollment(*(x.unflatten(0, shape) for x in (feats, lens, labels)))
+        enrollment = Enrollment(*(x[:, :shots] for x in batch))
         speakers = [ids[i : i + self.per_speaker] for i in range(0, len(ids), self.per_speaker)]
         filled = [[x not in set(items[shots:]) for x in items[:shots]] for items in speakers]
         filled = torch.tensor(filled, device=lens.device).reshape(num_speakers, shots)
-        enrollment = Enrollment(
-            feats[:, :shots], lens[:, :shots] * filled, labels[:, :shots] if with_labels else None
-        )
-        return enrollment, feats[:, shots:].flatten(0, 1), labels[:, shots:].flatten()
+        queries = Enrollment(*(x[:, shots:] for x in batch))
+        return enrollment._replace(lens=enrollment.lens * filled), queries
 
 
 class EpisodeBatchSampler(Sampler):

@@ -1,6 +1,6 @@
 """Enrollment encoder: any number of utterances of each speaker to one code per speaker.
 
-Every utterance gives D values and D precisions. Their sums are the whole summary of a speaker,
+Every utterance gives D values and their precision. The sums are the whole summary of a speaker,
 so the order of the utterances does not matter and a new one is added to an old summary exactly.
 """
 
@@ -40,18 +40,18 @@ class Enrollment(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What is kept of the enrollment of N speakers: 2 D numbers each. Summaries add up.
+    """What is kept of the enrollment of N speakers: D + 1 numbers each. Summaries add up.
 
     Arguments
     ---------
     values : torch.Tensor
         Precision-weighted sum of the utterances' values, (N, D).
     precisions : torch.Tensor
-        Sum of the utterances' precisions, (N, D); zero without enrollment.
+        Sum of the utterances' precisions, (N, 1); zero without enrollment.
 
     Example
     -------
-    >>> Summary(torch.rand(2, 8), torch.tensor([[1.0], [0.0]]).expand(2, 8)).present
+    >>> Summary(torch.rand(2, 8), torch.tensor([[1.0], [0.0]])).present
     tensor([ True, False])
     """
 
@@ -61,7 +61,7 @@ class Summary(NamedTuple):
     @property
     def present(self):
         """Whether a speaker has any enrollment, (N,), bool."""
-        return (self.precisions > 0).any(dim=1)
+        return self.precisions.squeeze(1) > 0
 
 
 class ConvEmbedding(nn.Module):
@@ -117,6 +117,7 @@ class ConvEmbedding(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in kernel_sizes)
         self.out = nn.Linear(2 * channels, lin_neurons)
+        self.size = lin_neurons
 
     def forward(self, x, lens):
         """Maps `x` (B, T, F) with relative lengths `lens` (B,) to embeddings (B, 1, D)."""
@@ -136,16 +137,16 @@ class EnrollmentEncoder(nn.Module):
     Arguments
     ---------
     embedding_model : torch.nn.Module
-        Called as `embedding_model(feats (B, T, F), lens (B,))`, gives (B, 1, E): `ConvEmbedding`
-        or any SpeechBrain embedding model such as Xvector or ECAPA_TDNN.
+        Called as `embedding_model(feats (B, T, F), lens (B,))`, gives (B, 1, E):
+        `ActivationEmbedding`, `ConvEmbedding` or any SpeechBrain embedding model such as Xvector
+        or ECAPA_TDNN.
     embedding_size : int
-        E.
+        E; None takes `embedding_model.size`.
     code_size : int
         D.
     aggregation : str
         "mean" (every utterance has precision 1) or "bayesian" (every utterance says how precise
-        each of its values is, and a prior N(0, 1) pulls the imprecise ones to zero; the layer
-        normalization that follows keeps only how they compare).
+        it is, so that a poor one counts less).
     labelled : bool
         Whether the enrollment carries the class of the word said.
     num_classes : int
@@ -167,7 +168,7 @@ class EnrollmentEncoder(nn.Module):
     def __init__(
         self,
         embedding_model,
-        embedding_size=64,
+        embedding_size=None,
         code_size=32,
         aggregation="mean",
         labelled=False,
@@ -182,37 +183,37 @@ class EnrollmentEncoder(nn.Module):
         self.code_size = code_size
         self.bayesian = aggregation == "bayesian"
         self.labelled = labelled
-        if labelled:
-            self.label_embedding = nn.Embedding(num_classes, embedding_size)
-        self.factor = nn.Sequential(
-            nn.LayerNorm(embedding_size),
-            nn.ReLU(),
-            nn.Linear(embedding_size, code_size * (2 if self.bayesian else 1)),
-        )
+        num_outputs = code_size + 1 if self.bayesian else code_size
+        self.factor = nn.Linear(embedding_size or embedding_model.size, num_outputs)
+        if labelled:  # a scale and a shift of the values by the word said, none at the start
+            self.label_embedding = nn.Embedding(num_classes, 2 * code_size)
+            nn.init.zeros_(self.label_embedding.weight)
         self.code_norm = nn.LayerNorm(code_size)
 
     def summarize(self, enrollment):
         """Encodes every utterance by itself and sums: `Enrollment` to `Summary`.
 
+        A `Summary` is returned as it is, and labels that the encoder does not read are passed over.
+
         Raises
         ------
         ValueError
-            If the encoder needs labels and the enrollment has none, or the other way round.
+            If the encoder needs labels and the enrollment has none.
         """
-        if (enrollment.labels is None) == self.labelled:
-            got, expected = ("without", "with") if self.labelled else ("with", "without")
+        if isinstance(enrollment, Summary):
+            return enrollment
+        if self.labelled and enrollment.labels is None:
             raise ValueError(
-                f"Got enrollment {got} labels; this encoder was made to read it {expected} them."
+                "Got enrollment without labels; this encoder was made to read it with them: give "
+                "the class of every word said."
             )
         present = enrollment.lens > 0
         speaker = present.nonzero()[:, 0]
         values, precisions = self._factors(enrollment, present)
-        zeros = enrollment.feats.new_zeros(len(present), self.code_size)
-        precisions = precisions.to(zeros.dtype)  # mixed precision makes them lower
-        return Summary(
-            zeros.index_add(0, speaker, values * precisions),
-            zeros.index_add(0, speaker, precisions),
-        )
+        # Sums are in the features' precision; mixed precision makes the terms lower.
+        zeros = enrollment.feats.new_zeros(len(present), self.code_size + 1)
+        terms = torch.cat([values * precisions, precisions], dim=1).to(zeros.dtype)
+        return Summary(*zeros.index_add(0, speaker, terms).split([self.code_size, 1], dim=1))
 
     def forward(self, summary):
         """Maps a `Summary` to codes (N, D), layer-normalized; zeros without enrollment."""
@@ -221,20 +222,20 @@ class EnrollmentEncoder(nn.Module):
         return code * summary.present.unsqueeze(1)
 
     def _factors(self, enrollment, present):
-        """Values and precisions of the utterances that are `present` (N, K), (U, D) each."""
+        """Values (U, D) and precisions (U, 1) of the utterances that are `present` (N, K)."""
         if not present.any():
-            return enrollment.feats.new_zeros(2, 0, self.code_size)
+            return enrollment.feats.new_zeros(0, self.code_size), enrollment.feats.new_zeros(0, 1)
         feats = enrollment.feats[present]
         # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
         lens = enrollment.lens[present].to(feats.dtype)
-        embedding = self.embedding_model(feats, lens).squeeze(1)
+        factors = self.factor(self.embedding_model(feats, lens).squeeze(1))
+        values = factors[:, : self.code_size]
         if self.labelled:
-            embedding = embedding + self.label_embedding(enrollment.labels[present])
-        factors = self.factor(embedding)
+            scale, shift = self.label_embedding(enrollment.labels[present]).chunk(2, dim=1)
+            values = values * (1 + scale) + shift
         if not self.bayesian:
-            return factors, torch.ones_like(factors)
-        values, precisions = factors.chunk(2, dim=-1)
-        return values, nn.functional.softplus(precisions)
+            return values, torch.ones_like(values[:, :1])
+        return values, nn.functional.softplus(factors[:, self.code_size :])
 
 
 def frame_mask(num_frames, x):

@@ -64,7 +64,7 @@ class HyperPersonalizer(nn.Module):
     -------
     >>> main_model = nn.Sequential(nn.Linear(4, 3))
     >>> hyper_personalizer = HyperPersonalizer(main_model, {"0": "full"}, code_size=8)
-    >>> posterior = hyper_personalizer(torch.rand(5, 8), torch.ones(5, 8))
+    >>> posterior = hyper_personalizer(torch.rand(5, 8), torch.ones(5, 1))
     >>> weights = hyper_personalizer.weights(posterior.sample(), main_model)
     >>> weights["0.weight"].shape
     torch.Size([5, 3, 4])
@@ -99,7 +99,7 @@ class HyperPersonalizer(nn.Module):
         if posterior == "gaussian":
             start = torch.full((self.num_numbers,), 2 * math.log(posterior_std))
             self.log_var = nn.Parameter(start)
-            self.log_var_offset = nn.Linear(code_size, len(self.sizes))
+            self.log_var_offset = nn.Linear(1, len(self.sizes))
             nn.init.normal_(self.log_var_offset.weight, 0.0, 1e-3, generator=generator)
             nn.init.zeros_(self.log_var_offset.bias)
         if mode == "replace":
@@ -111,7 +111,7 @@ class HyperPersonalizer(nn.Module):
         return sum(self.sizes)
 
     def forward(self, code, precisions):
-        """Gives the posterior over numbers (N, P) of codes (N, D) with their precisions (N, D)."""
+        """Gives the posterior over numbers (N, P) of codes (N, D) with their precisions (N, 1)."""
         mean = self.mean(code)
         if self.log_var is None:
             return Delta(mean)

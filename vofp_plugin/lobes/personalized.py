@@ -12,7 +12,6 @@ import copy
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.nnet.injection import eject_, injected
 
 
@@ -35,7 +34,7 @@ class PersonalizedModel(nn.Module):
     Example
     -------
     >>> from vofp_plugin.lobes.ds_cnn import DSCNN
-    >>> from vofp_plugin.lobes.enrollment import ConvEmbedding, EnrollmentEncoder
+    >>> from vofp_plugin.lobes.enrollment import ConvEmbedding, Enrollment, EnrollmentEncoder
     >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
     >>> main_model = DSCNN(num_classes=10)
     >>> model = PersonalizedModel(
@@ -95,7 +94,7 @@ class PersonalizedModel(nn.Module):
         dict
             {parameter name: (N, *shape)}.
         """
-        summary = self._summary(enrollment)
+        summary = self.encoder.summarize(enrollment)
         return self._weights(self.posterior(summary).mean, summary.present)
 
     def posterior(self, summary):
@@ -118,7 +117,7 @@ class PersonalizedModel(nn.Module):
         torch.Tensor
             KL divergence of posterior to prior, (N,), in nats; 0 without enrollment.
         """
-        summary = self._summary(enrollment)
+        summary = self.encoder.summarize(enrollment)
         posterior = self.posterior(summary)
         present = summary.present
         if self.training and present.any():
@@ -143,7 +142,7 @@ class PersonalizedModel(nn.Module):
         torch.Tensor
             Log-probabilities, (N * Q, classes).
         """
-        summary = self._summary(enrollment)
+        summary = self.encoder.summarize(enrollment)
         if num_samples == 0:
             return self(x, self.personalize(summary))
         samples = [self(x, self.draw(summary, generator)[0]) for _ in range(num_samples)]
@@ -182,11 +181,6 @@ class PersonalizedModel(nn.Module):
         none_numbers = self.hyper_personalizer.none_numbers
         numbers = torch.where(present.unsqueeze(1), numbers, none_numbers)
         return self.hyper_personalizer.weights(numbers, self.main_model)
-
-    def _summary(self, enrollment):
-        if isinstance(enrollment, Enrollment):
-            return self.encoder.summarize(enrollment)
-        return enrollment
 
 
 class SharedModel(nn.Module):

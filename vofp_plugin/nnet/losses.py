@@ -1,4 +1,5 @@
-"""The training objective: a bound on the log-evidence of each speaker's queries."""
+"""The training objective: a bound on the log-evidence of each speaker's queries, and a term that
+makes the code tell speakers apart."""
 
 import torch
 
@@ -75,3 +76,56 @@ class Elbo(torch.nn.Module):
         if step is None or self.warmup_steps == 0:
             return 1.0
         return min(1.0, step / self.warmup_steps)
+
+
+class SpeakerContrast(torch.nn.Module):
+    """Cross-entropy of finding, among all speakers of an episode, the one who is speaking.
+
+    Without it a hyper-personalizer may learn to ignore the enrollment: few training speakers are
+    soon known by heart, and then a code need not say who speaks.
+
+    Arguments
+    ---------
+    weight : float
+        Of this term in the loss.
+    temperature : float
+        Cosine similarities are divided by it.
+
+    Source
+    ------
+    NT-Xent: Sohn. Improved Deep Metric Learning with Multi-class N-pair Loss Objective. NeurIPS
+    2016; van den Oord, Li, Vinyals. Representation Learning with Contrastive Predictive Coding.
+    arXiv:1807.03748.
+
+    Example
+    -------
+    >>> codes = torch.eye(4)
+    >>> contrast = SpeakerContrast(weight=0.1)
+    >>> bool(contrast(codes, codes) < contrast(codes, codes.flip(0)))
+    True
+    """
+
+    def __init__(self, weight=0.1, temperature=0.1):
+        super().__init__()
+        if weight < 0 or not temperature > 0:
+            raise ValueError(
+                f"Got weight {weight} and temperature {temperature}; expected weight >= 0 and "
+                "temperature > 0."
+            )
+        self.weight = weight
+        self.temperature = temperature
+
+    def forward(self, codes, others):
+        """Computes the weighted term, a scalar in nats.
+
+        Arguments
+        ---------
+        codes : torch.Tensor
+            Of N speakers, (N, D).
+        others : torch.Tensor
+            Of other utterances of the same speakers in the same order, (N, D).
+        """
+        codes, others = (torch.nn.functional.normalize(x, dim=1) for x in (codes, others))
+        similarity = codes @ others.T / self.temperature
+        speakers = torch.arange(len(codes), device=codes.device)
+        return self.weight * torch.nn.functional.cross_entropy(similarity, speakers)

@@ -1,0 +1,112 @@
+"""Utterance embedding that needs no network of its own: what the main model makes of it."""
+
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+
+class ActivationEmbedding(nn.Module):
+    """Means and standard deviations over time of what chosen layers of the main model put out.
+
+    They are those of the very channels that the hyper-personalizer may scale and shift, and of
+    the features that come in, so that the noise floor and the channel show. Each is standardized
+    over utterances. The main model runs with its shared weights and gets no gradient from here;
+    it reads whole clips, padding included, as it does when it answers.
+
+    Arguments
+    ---------
+    main_model : torch.nn.Module
+        Maps features (B, T, F) to log-probabilities. Not owned: `PersonalizedModel` holds it.
+    layers : iterable of str
+        fnmatch patterns on module names. An output of dimensions (B, C, *), or (B, *, C) of
+        Linear and LayerNorm layers, gives 2 C numbers; one of (B, C) is taken as it is.
+    num_features : int
+        F.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches no layer.
+
+    Example
+    -------
+    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> embedding = ActivationEmbedding(DSCNN(num_classes=10), ["stem.norm", "classifier"])
+    >>> embedding.size  # of 40 features, 48 channels and 10 classes
+    186
+    >>> embedding(torch.rand(3, 101, 40), torch.ones(3)).shape
+    torch.Size([3, 1, 186])
+    """
+
+    def __init__(self, main_model, layers=("*.norm", "classifier"), num_features=40):
+        super().__init__()
+        self._main_model = (main_model,)  # in a tuple, lest its parameters be ours too
+        named = [(name, layer) for name, layer in main_model.named_modules() if name]
+        for pattern in layers:
+            if not any(fnmatchcase(name, pattern) for name, _ in named):
+                raise ValueError(
+                    f"Layer pattern {pattern!r} matches nothing. Layers that exist: "
+                    f"{', '.join(name for name, _ in named)}."
+                )
+        self.layers = [n for n, _ in named if any(fnmatchcase(n, p) for p in layers)]
+        self.size = self._probe(num_features)
+        self.standardize = nn.BatchNorm1d(self.size, affine=False)
+
+    def forward(self, x, lens=None):
+        """Maps `x` (B, T, F) to embeddings (B, 1, size); `lens` is not read."""
+        activations = self._activations(x)
+        norm = self.standardize
+        embedding = nn.functional.batch_norm(
+            activations,
+            norm.running_mean,
+            norm.running_var,
+            training=self.training and len(x) > 1,  # one utterance has no variance
+            momentum=norm.momentum,
+            eps=norm.eps,
+        )
+        return embedding.unsqueeze(1)
+
+    @torch.no_grad()
+    def _activations(self, x):
+        """Pooled features and layer outputs, (B, size)."""
+        (main_model,) = self._main_model
+        pooled = [mean_and_std_over_time(x.transpose(1, 2))]
+
+        def keep(layer, inputs, output):
+            if isinstance(layer, nn.Linear | nn.LayerNorm):
+                output = output.movedim(-1, 1)
+            pooled.append(mean_and_std_over_time(output))
+
+        hooks = [main_model.get_submodule(name).register_forward_hook(keep) for name in self.layers]
+        try:
+            main_model(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.cat(pooled, dim=1)
+
+    def _probe(self, num_features):
+        (main_model,) = self._main_model
+        was_training = {module: module.training for module in main_model.modules()}
+        main_model.eval()  # running statistics must not move
+        try:
+            return self._activations(torch.zeros(1, 101, num_features)).shape[1]
+        finally:
+            for module, training in was_training.items():
+                module.training = training
+
+
+def mean_and_std_over_time(x):
+    """Mean and standard deviation of `x` (B, C, *) over *: (B, 2 C); (B, C) stays as it is.
+
+    Example
+    -------
+    >>> mean_and_std_over_time(torch.tensor([[[1.0, 3.0]]])).round(decimals=2)
+    tensor([[2., 1.]])
+    """
+    if x.dim() == 2:
+        return x
+    x = x.flatten(2)
+    variance = x.var(dim=2, unbiased=False)
+    return torch.cat([x.mean(dim=2), (variance + 1e-5).sqrt()], dim=1)

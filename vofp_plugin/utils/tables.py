@@ -1,6 +1,6 @@
 """Markdown tables of comparison rows."""
 
-ENROLLMENTS = ("shared", "none", "own", "stranger")
+ENROLLMENTS = ("shared", "none", "own", "own_sampled", "stranger")
 SUBSETS = {"all": "all speakers", "hardest": "hardest fifth of the speakers"}
 
 # metric: (heading, scale, format)

@@ -20,6 +20,21 @@ class AdaptedModel(SharedModel):
         Maps features (B, T, F) to log-probabilities (B, classes).
     settings : list of dict
         What can be chosen, beside doing nothing.
+
+    Example
+    -------
+    >>> import torch
+    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.enrollment import Enrollment
+    >>> class Counting(AdaptedModel):
+    ...     def adaptations(self, enrollment, settings):
+    ...         yield from (enrollment.labels.sum() * setting["step"] for setting in settings)
+    >>> model = Counting(DSCNN(num_classes=10), [{"step": 1}, {"step": 2}])
+    >>> labels = torch.tensor([[3, 4]])
+    >>> enrollment = Enrollment(torch.rand(1, 2, 101, 40), torch.ones(1, 2), labels)
+    >>> model.setting = model.settings[-1]
+    >>> model.personalize(enrollment).item()
+    14
     """
 
     enrollments = ("none", "own", "stranger")

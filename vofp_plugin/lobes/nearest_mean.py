@@ -9,23 +9,23 @@ from vofp_plugin.lobes.adapted import NOTHING, AdaptedModel
 
 
 class ClassMeans(NamedTuple):
-    """Mean embedding of every class for N speakers, and how sharply distances tell them apart.
+    """Mean embedding of every class for N speakers, and the metric of distances to it.
 
     Arguments
     ---------
     means : torch.Tensor
         (N, classes, D).
-    temperature : float
-        Factor of the squared distances, in nats for each unit of the training set's variance.
+    metric : torch.Tensor
+        Linear map, (D, D), of which the squared distances are negative logits, in nats.
 
     Example
     -------
-    >>> ClassMeans(torch.zeros(2, 10, 48), 1.0).means.shape
+    >>> ClassMeans(torch.zeros(2, 10, 48), torch.eye(48)).means.shape
     torch.Size([2, 10, 48])
     """
 
     means: torch.Tensor
-    temperature: float
+    metric: torch.Tensor
 
 
 class NearestMeanModel(AdaptedModel):
@@ -33,7 +33,8 @@ class NearestMeanModel(AdaptedModel):
 
     A class mean is that of the training set, pulled toward the mean of the speaker's enrollment of
     that class: (prior_count * training mean + sum of the enrollment) / (prior_count + number of
-    it). Answers are the softmax of the negative squared distances times a temperature.
+    it). Answers are the softmax of the negative squared distances times a temperature. Distances
+    are relative to the training set's covariance within classes, more or less of it.
 
     Arguments
     ---------
@@ -42,7 +43,10 @@ class NearestMeanModel(AdaptedModel):
     prior_counts : list of float
         How many utterances the training mean counts for.
     temperatures : list of float
-        In nats for each unit of the training set's variance within classes, a mean over D.
+        In nats for each unit of the mean squared distance over D.
+    shrinkages : list of float
+        Share of the covariance that is replaced by its mean variance in every direction: 1 gives
+        plain distances, 0 Mahalanobis distances.
     offsets : list of bool
         Whether classes that the speaker did not enroll move by the mean move of those enrolled.
 
@@ -55,35 +59,34 @@ class NearestMeanModel(AdaptedModel):
     -------
     >>> from vofp_plugin.lobes.ds_cnn import DSCNN
     >>> from vofp_plugin.lobes.enrollment import Enrollment
-    >>> model = NearestMeanModel(DSCNN(num_classes=10), [1.0], [1.0], [False]).eval()
+    >>> model = NearestMeanModel(DSCNN(num_classes=10), [1.0], [1.0], [1.0], [False]).eval()
     >>> model.learn([(torch.rand(20, 101, 40), torch.arange(10).repeat(2))])
-    >>> model.setting = {"prior_count": 1.0, "temperature": 1.0, "offset": False}
+    >>> model.setting = model.settings[-1]
+    >>> model.setting
+    {'prior_count': 1.0, 'temperature': 1.0, 'shrinkage': 1.0, 'offset': False}
     >>> labels = torch.tensor([[0, 1], [0, 1], [0, 1]])
     >>> enrollment = Enrollment(torch.rand(3, 2, 101, 40), torch.ones(3, 2), labels)
     >>> model(torch.rand(6, 101, 40), model.personalize(enrollment)).shape
     torch.Size([6, 10])
     """
 
-    def __init__(self, main_model, prior_counts, temperatures, offsets=(False, True)):
-        super().__init__(
-            main_model,
-            [
-                {"prior_count": count, "temperature": temperature, "offset": offset}
-                for count, temperature, offset in product(prior_counts, temperatures, offsets)
-            ],
-        )
-        shape = main_model.classifier.weight.shape
-        self.register_buffer("training_means", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(()))
+    def __init__(self, main_model, prior_counts, temperatures, shrinkages, offsets=(False, True)):
+        names = ("prior_count", "temperature", "shrinkage", "offset")
+        choices = product(prior_counts, temperatures, shrinkages, offsets)
+        super().__init__(main_model, [dict(zip(names, chosen, strict=True)) for chosen in choices])
+        num_classes, size = main_model.classifier.weight.shape
+        self.register_buffer("training_means", torch.zeros(num_classes, size))
+        self.register_buffer("covariance", torch.eye(size))
 
     @torch.no_grad()
     def learn(self, batches):
-        """Takes the class means of the training set, and its variance within classes."""
+        """Takes the class means of the training set, and its covariance within classes."""
         embeddings, labels = zip(*((self.main_model.embed(x), y) for x, y in batches), strict=True)
         embeddings, labels = torch.cat(embeddings), torch.cat(labels)
         sums, counts = self._sums(embeddings.unsqueeze(0), labels.unsqueeze(0))
         self.training_means.copy_(sums[0] / counts[0].clamp(min=1))
-        self.variance.copy_((embeddings - self.training_means[labels]).square().mean())
+        deviations = embeddings - self.training_means[labels]
+        self.covariance.copy_(deviations.T @ deviations / len(deviations))
 
     def forward(self, x, weights=None):
         """Maps features `x` (N * Q, T, F) to log-probabilities (N * Q, classes).
@@ -100,9 +103,10 @@ class NearestMeanModel(AdaptedModel):
         """
         if weights is None:
             return self.main_model(x)
-        embeddings = self.main_model.embed(x).unflatten(0, (len(weights.means), -1))
-        distances = (embeddings.unsqueeze(2) - weights.means.unsqueeze(1)).square().mean(dim=3)
-        return torch.log_softmax(-weights.temperature * distances / self.variance, 2).flatten(0, 1)
+        means, metric = weights
+        embeddings = (self.main_model.embed(x) @ metric).unflatten(0, (len(means), -1))
+        distances = torch.cdist(embeddings, means @ metric).square()
+        return torch.log_softmax(-distances, dim=2).flatten(0, 1)
 
     def adaptations(self, enrollment, settings):
         """Pulls the class means toward the enrollment, which is embedded once for all settings."""
@@ -112,13 +116,20 @@ class NearestMeanModel(AdaptedModel):
         for setting in settings:
             yield None if setting == NOTHING else self._class_means(sums, counts, **setting)
 
-    def _class_means(self, sums, counts, prior_count, temperature, offset):
+    def _class_means(self, sums, counts, prior_count, temperature, shrinkage, offset):
         moves = (sums - counts * self.training_means) / (prior_count + counts)
         if offset:
             enrolled = counts > 0
             mean_move = moves.sum(1, keepdim=True) / enrolled.sum(1, keepdim=True).clamp(min=1)
             moves = torch.where(enrolled, moves, mean_move)
-        return ClassMeans(self.training_means + moves, temperature)
+        metric = self._metric(shrinkage) * (temperature / len(self.covariance)) ** 0.5
+        return ClassMeans(self.training_means + moves, metric)
+
+    def _metric(self, shrinkage):
+        """The map (D, D) after which the covariance, shrunk toward a sphere, is the identity."""
+        sphere = self.covariance.diagonal().mean() * torch.eye(len(self.covariance))
+        shrunk = torch.lerp(self.covariance, sphere.to(self.covariance), shrinkage)
+        return torch.linalg.cholesky(torch.linalg.inv(shrunk))
 
     def _sums(self, embeddings, labels, present=None):
         """Sums (N, classes, D) and counts (N, classes, 1) by class of embeddings (N, K, D)."""

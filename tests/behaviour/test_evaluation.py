@@ -83,6 +83,14 @@ def tuned(tmp_path_factory, google_corpus, cache_folder):
     return folder, set(speakers)
 
 
+def test_setting_that_diverges_is_not_chosen(google_corpus, cache_folder, tmp_path):
+    option = '--model={"steps":[3],"learning_rates":[1.0e+18]}'
+    metrics = run_google("fine_tuned.yaml", google_corpus, tmp_path, cache_folder, option)
+    diverged = [row for row in metrics["sweep"] if row["nll"] is None]
+    assert diverged and not any(row["chosen"] for row in diverged)
+    assert sum(row["chosen"] for row in metrics["sweep"]) == 6, "three conditions, two K"
+
+
 def speakers_of(manifest):
     return {row.split(",")[5].strip() for row in manifest.read_text().splitlines()[1:]}
 

@@ -31,7 +31,7 @@ def enrollment():
     return Enrollment(torch.randn(SPEAKERS, SHOTS, 21, 8), lens, labels)
 
 
-def make_model(main_model, optimizer=torch.optim.Adam, lr=0.01):
+def make_model(main_model, optimizer=torch.optim.SGD, lr=0.1):
     model = FineTunedModel(main_model, LAYERS, [lr], [1, 3, 10], optimizer)
     return model.eval().requires_grad_(True)
 

@@ -85,23 +85,34 @@ class KeywordSpottingBrain(PersonalizedBrain):
         Returns
         -------
         list of dict
-            `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers.
+            `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers; None for both
+            if an answer is no finite number, as when gradient steps diverge.
         """
         self.on_evaluate_start(min_key="valid_nll")
         self.modules.eval()
         self.condition = condition
-        model, scores = self.modules.model, {}
+        model, scores, diverged = self.modules.model, {}, set()
         for batch in _draw_loader(draws):
             queries = self._queries(batch)
             for shots in self.hparams.test_shots:
                 enrollment = self._enrollment(batch, "enrollment", shots)
                 adaptations = model.adaptations(enrollment, model.settings)
                 for index, weights in enumerate(adaptations):
-                    answers = _answers(model(queries, weights), batch)
-                    self._add(scores.setdefault((shots, index), SpeakerScores()), batch, answers)
+                    answers, place = model(queries, weights), (shots, index)
+                    if answers.isfinite().all():
+                        place_scores = scores.setdefault(place, SpeakerScores())
+                        self._add(place_scores, batch, _answers(answers, batch))
+                    else:
+                        diverged.add(place)
+        nothing = {"accuracy": None, "nll": None}
         return [
-            {"setting": model.settings[index], "shots": shots, **_macro(speaker_scores)}
-            for (shots, index), speaker_scores in scores.items()
+            {
+                "setting": setting,
+                "shots": shots,
+                **(nothing if (shots, index) in diverged else _macro(scores[shots, index])),
+            }
+            for shots in self.hparams.test_shots
+            for index, setting in enumerate(model.settings)
         ]
 
     def on_stage_start(self, stage, epoch=None):

@@ -27,8 +27,8 @@ class FineTunedModel(AdaptedModel):
     steps : list of int
         Numbers of gradient steps; zero steps are always among the choices.
     optimizer : callable
-        Called as `optimizer(tensors, lr=...)`. It must treat every number by itself, as Adam and
-        SGD do.
+        Called as `optimizer(tensors, lr=...)`. It must treat every number by itself, as SGD and
+        Adam do.
 
     Example
     -------
@@ -45,7 +45,7 @@ class FineTunedModel(AdaptedModel):
     (torch.Size([3, 10]), torch.Size([6, 10]))
     """
 
-    def __init__(self, main_model, layers, learning_rates, steps, optimizer=torch.optim.Adam):
+    def __init__(self, main_model, layers, learning_rates, steps, optimizer=torch.optim.SGD):
         super().__init__(
             main_model,
             [

@@ -61,7 +61,7 @@ MAY_CHANGE = (
 )
 SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
-SWEEP_DRAWS = 5  # per speaker, at most; gradient steps by all settings take minutes each
+SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
 
 def main(prepare):

@@ -1,11 +1,13 @@
-"""Cost of personalization, as ratios to the shared model measured in the same run.
+"""Cost of personalization, as ratios measured in the same run.
 
 > python benchmarks/speed.py
+> python benchmarks/speed.py --layers=all --steps=30  # the fine-tuning to compare with
 
 One thread, CPU time of this process, the fastest of several rounds in which all candidates take
 turns, so that a busy machine slows them alike. Ratios within 8 % of each other are noise.
 """
 
+import argparse
 import time
 
 import torch
@@ -13,12 +15,21 @@ from torch import nn
 
 from vofp_plugin.lobes.ds_cnn import DSCNN
 from vofp_plugin.lobes.enrollment import ConvEmbedding, Enrollment, EnrollmentEncoder
+from vofp_plugin.lobes.fine_tuned import FineTunedModel
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.nnet.injection import inject_, injected, weight_specs
 
 ROUNDS = 30
 SPEAKERS = 32  # weight sets in a batch, one item each
+SHOTS = 5  # enrollment utterances
+TARGETS = {"*.norm": "channel", "classifier": "full"}
+TUNED = {
+    "all": ["*"],
+    "norms": ["*.norm"],
+    "classifier": ["classifier"],
+    "injected": list(TARGETS),
+}
 
 # name: (layer, input of one item)
 LAYERS = {
@@ -58,15 +69,18 @@ def layer_ratio(layer, item_shape):
     return seconds["personalized"] / seconds["shared"]
 
 
+def personalized_model():
+    """The default personalized keyword spotter."""
+    main_model = DSCNN(num_classes=12)
+    encoder = EnrollmentEncoder(ConvEmbedding(), aggregation="bayesian")
+    hyper_personalizer = HyperPersonalizer(main_model, TARGETS)
+    return PersonalizedModel(main_model, encoder, hyper_personalizer).eval()
+
+
 def model_ratios():
     """Ratios of the default personalized keyword spotter to one pass of its shared model."""
-    main_model = DSCNN(num_classes=12)
-    model = PersonalizedModel(
-        main_model,
-        EnrollmentEncoder(ConvEmbedding(), aggregation="bayesian"),
-        HyperPersonalizer(main_model, {"*.norm": "channel", "classifier": "full"}),
-    ).eval()
-    enrollment = Enrollment(torch.randn(SPEAKERS, 5, 101, 40), torch.ones(SPEAKERS, 5))
+    model = personalized_model()
+    enrollment = Enrollment(torch.randn(SPEAKERS, SHOTS, 101, 40), torch.ones(SPEAKERS, SHOTS))
     queries, clip = torch.randn(SPEAKERS, 101, 40), torch.randn(1, 101, 40)
     weights = model.personalize(enrollment)
     one = Enrollment(*(part[:1] for part in enrollment[:2]))
@@ -84,20 +98,46 @@ def model_ratios():
     return {
         f"{SPEAKERS} queries of {SPEAKERS} speakers in a batch": batch["own"] / batch["shared"],
         "one query, merged": single["merged"] / single["shared"],
-        "enrolling 5 utterances, once": single["enroll"] / single["shared"],
-        "enrolling 5 utterances and merging, once": single["merge"] / single["shared"],
+        f"enrolling {SHOTS} utterances, once": single["enroll"] / single["shared"],
+        f"enrolling {SHOTS} utterances and merging, once": single["merge"] / single["shared"],
     }
 
 
+def fine_tuning_ratio(layers, steps):
+    """Time of gradient steps on a speaker's enrollment, relative to personalizing by it."""
+    tuned = FineTunedModel(DSCNN(num_classes=12), TUNED, [0.001], [steps]).eval()
+    tuned.setting = {"layers": layers, "lr": 0.001, "steps": steps}
+    model = personalized_model()
+    feats, lens = torch.randn(1, SHOTS, 101, 40), torch.ones(1, SHOTS)
+    labels = torch.arange(SHOTS).unsqueeze(0)
+    seconds = fastest(
+        {
+            "personalized": lambda: model.personalize(Enrollment(feats, lens)),
+            "tuned": lambda: tuned.personalize(Enrollment(feats, lens, labels)),
+        }
+    )
+    return seconds["tuned"] / seconds["personalized"]
+
+
 @torch.no_grad()
-def main():
+def main(layers="injected", steps=10):
     """Prints the ratios as a table."""
     torch.set_num_threads(1)
     ratios = {name: layer_ratio(*layer) for name, layer in LAYERS.items()} | model_ratios()
-    print("| Cost | Ratio to shared |\n| --- | ---: |")
+    print("| Cost | Relative to | Ratio |\n| --- | --- | ---: |")
     for name, ratio in ratios.items():
-        print(f"| {name} | {ratio:.2f} |")
+        print(f"| {name} | shared | {ratio:.2f} |")
+    name = f"fine-tuning on {SHOTS} utterances ({layers}, {steps} steps)"
+    print(f"| {name} | enrolling {SHOTS} | {fine_tuning_ratio(layers, steps):.1f} |")
+
+
+def parse_arguments():
+    """Reads which fine-tuning to measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--layers", default="injected", choices=TUNED, help="what is fine-tuned")
+    parser.add_argument("--steps", type=int, default=10, help="gradient steps")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    main(**vars(parse_arguments()))

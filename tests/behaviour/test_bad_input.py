@@ -84,7 +84,7 @@ def test_refused_before_anything_is_written(refuse, message, options):
         ("base: other.yaml\n", "Found no YAML file .*/other.yaml; give one of hparams"),
         ("seed: [1\n", "vofp.yaml or an override is no valid YAML"),
         ("{text}\nlearning_rate: 1\n", "keys that nothing reads: learning_rate. Remove them"),
-        ("base: {path}\nbeeta: 1\n", "'beeta' not found .* Keys that exist"),
+        ("base: {path}\nbeeta: 1\n", "has keys that .* does not: beeta. Keys that exist"),
         ("{text}\ntest_only: True\n", "keys that nothing reads: test_only"),
     ],
 )
@@ -95,6 +95,18 @@ def test_bad_yaml(refuse, tmp_path, text, message):
         whole = original.read_text().replace("../../../..", str(GOOGLE.parents[2]))
         yaml.write_text(text.replace("{text}", whole).replace("{path}", str(original)))
     assert nothing(refuse(message, yaml=yaml))
+
+
+@pytest.mark.parametrize("condition", ["5", "{snr: [5, 10], oter_noise: True}"])
+def test_condition_of_another_form(refuse, condition):
+    refuse(
+        "Got the condition street: .*; expected {} for no", f"--conditions={{street: {condition}}}"
+    )
+
+
+def test_override_of_what_a_baseline_has_no_use_for(refuse):
+    message = "keys that nothing reads: posterior. Remove them"
+    assert nothing(refuse(message, "--posterior=delta", yaml="concatenation.yaml"))
 
 
 def test_missing_data_folder_option(refuse):

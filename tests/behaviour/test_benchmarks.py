@@ -11,4 +11,5 @@ def test_speed_prints_a_ratio_for_every_cost(repo_root, monkeypatch, capsys):
     speed.main()
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
     assert {row[1].strip() for row in rows} >= set(speed.LAYERS)
-    assert all(float(row[2]) > 0 for row in rows)
+    assert {row[2].strip() for row in rows} == {"shared", "enrolling 5"}
+    assert all(float(row[3]) > 0 for row in rows)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from tiny_runs import GOOGLE, folder_contents, run_google
 
+from vofp_plugin.utils.configuration import plain_values, resolve_yaml
 from vofp_plugin.utils.reports import read_metrics
 
 
@@ -36,6 +37,19 @@ def test_override_with_a_space_and_of_a_base_yaml(run_with):
     assert metrics["overrides"]["code_size"] == "8"
     assert (metrics["yaml"], metrics["system"]) == ("vofp_delta.yaml", "vofp_delta")
     assert metrics["training"]["epochs"][0]["train_kl"] == 0, "the base's posterior has a KL"
+
+
+def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
+    film, overrides = GOOGLE / "hparams" / "film.yaml", "data_folder: x\nmain: {channels: 16}"
+    text = resolve_yaml(film, overrides)
+    assert plain_values(text)["aggregation"] == "mean"
+    targets = text[text.index("targets:") : text.index("mode:")]
+    assert "norm" in targets and "classifier" not in targets
+    assert "channels: 16" in text and "num_blocks: 4" in text
+    yaml = tmp_path / "slower.yaml"
+    yaml.write_text(f"base: {film}\nmain_lr: 0.001\n")
+    again = resolve_yaml(yaml, overrides)
+    assert again == text.replace("main_lr: 0.004", "main_lr: 0.001")
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):

@@ -39,8 +39,9 @@ def swapped_corpus(tmp_path_factory):
         label = ("no", "yes")[(word + speaker) % 2]
         file = f"{speaker:08x}_nohash_{2 * take + word}.wav"
         write(folder / label / file, speak(2 * word, speaker % 5, 100 * speaker + take))
-    noise = np.random.default_rng(0).normal(size=4 * SAMPLE_RATE)
-    write(folder / "_background_noise_" / "noise.wav", 0.05 * noise)
+    for seed in range(2):
+        noise = np.random.default_rng(seed).normal(size=4 * SAMPLE_RATE)
+        write(folder / "_background_noise_" / f"noise_{seed}.wav", 0.05 * noise)
     return folder
 
 

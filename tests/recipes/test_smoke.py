@@ -25,6 +25,8 @@ CORPORA = {
 }
 SHARED = {("shared", 0)}
 PERSONALIZED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
+SAMPLED = PERSONALIZED | {("own_sampled", k) for k in (1, 3)}
+ENROLLMENTS = {"shared.yaml": SHARED, "shared_large.yaml": SHARED, "vofp.yaml": SAMPLED}
 
 
 def read_smoke_table():
@@ -50,12 +52,12 @@ def test_recipe_runs(request, monkeypatch, tmp_path, cache_folder, recipe, yaml,
     metrics = run(getattr(module, function), arguments)
     assert read_metrics(tmp_path / "run") == json.loads(json.dumps(metrics))
     assert (metrics["recipe"], metrics["yaml"]) == (recipe, yaml)
-    check_results(metrics, SHARED if yaml.startswith("shared") else PERSONALIZED)
+    check_results(metrics, ENROLLMENTS.get(yaml, PERSONALIZED))
     check_files(tmp_path / "run")
 
 
 def check_results(metrics, enrollments):
-    for condition in ("quiet", "noise"):
+    for condition in ("quiet", "noise", "other_noise"):
         rows = [row for row in metrics["results"] if row["condition"] == condition]
         assert {(row["enrollment"], row["shots"]) for row in rows} == enrollments
         # All enrollments answer the same queries of all test speakers.

@@ -1,7 +1,7 @@
 """Personalized keyword spotting: evaluation on the queries of unseen speakers.
 
-Every utterance is encoded once; a draw's enrollment is then a sum of summaries. All systems and
-all K answer the same queries.
+Any model is served by the same calls: `personalize` on each draw's enrollment, then the queries
+with what it gave. All systems and all K answer the same queries.
 """
 
 from typing import NamedTuple
@@ -13,12 +13,20 @@ from speechbrain.utils.distributed import get_rank
 from torch.utils.data import DataLoader
 
 from vofp_plugin.brains.base import PersonalizedBrain
-from vofp_plugin.lobes.enrollment import Enrollment, Summary
+from vofp_plugin.lobes.adapted import AdaptedModel
+from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.metrics import SpeakerScores, calibration_bins
+from vofp_plugin.utils.seeds import seeded
+
+UNENROLLED = ("shared", "none")
 
 
 class Cell(NamedTuple):
-    """What is compared: an enrollment ("shared", "none", "own", "stranger") and its K."""
+    """What is compared: an enrollment and its K.
+
+    The enrollment is "shared", "none", "own", "own_sampled" (own, with answers averaged over
+    Monte-Carlo samples of the weights) or "stranger".
+    """
 
     enrollment: str
     shots: int
@@ -27,9 +35,9 @@ class Cell(NamedTuple):
 class KeywordSpottingBrain(PersonalizedBrain):
     """Trains and evaluates keyword spotters on episodes of speakers."""
 
-    HPARAMS_NEEDED = (*PersonalizedBrain.HPARAMS_NEEDED, "test_shots")
+    HPARAMS_NEEDED = (*PersonalizedBrain.HPARAMS_NEEDED, "test_shots", "test_samples")
 
-    def fit_speakers(self, train_set, speakers, valid_utterances, valid_draws):
+    def fit_speakers(self, train_set, speakers, valid_condition, valid_draws):
         """Trains on episodes, and validates on draws after every epoch.
 
         Arguments
@@ -38,111 +46,182 @@ class KeywordSpottingBrain(PersonalizedBrain):
             With the items id, feats, relative_length and label.
         speakers : list of str
             Speaker of every item of `train_set`.
-        valid_utterances : Utterances
+        valid_condition : Condition
         valid_draws : list of Draw
         """
         self.episodes = self.hparams.episodes(speakers, rank=get_rank() or 0)
-        self.utterances = valid_utterances
+        self.train_set, self.condition = train_set, valid_condition
         self.fit(self.hparams.epoch_counter, train_set, _draw_loader(valid_draws))
 
-    def evaluate_draws(self, utterances, draws):
+    def evaluate_draws(self, condition, draws, settings=None):
         """Evaluates the best checkpoint.
 
         Arguments
         ---------
-        utterances : Utterances
+        condition : Condition
         draws : list of Draw
+        settings : dict
+            {K: setting} of an `AdaptedModel`; without it, the shared model is left as it is.
 
         Returns
         -------
         dict
             {Cell: (SpeakerScores, calibration bins (15, 3))}.
         """
-        self.utterances = utterances
+        self.condition, self.settings = condition, settings or {}
         self.evaluate(_draw_loader(draws), min_key="valid_nll")
         return self.scores
 
+    @torch.no_grad()
+    def sweep(self, condition, draws):
+        """Scores every setting of an `AdaptedModel` on own enrollment, at the best checkpoint.
+
+        Arguments
+        ---------
+        condition : Condition
+        draws : list of Draw
+            Of validation speakers.
+
+        Returns
+        -------
+        list of dict
+            `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers; None for both
+            if an answer is no finite number, as when gradient steps diverge.
+        """
+        self.on_evaluate_start(min_key="valid_nll")
+        self.modules.eval()
+        self.condition = condition
+        model, scores, diverged = self.modules.model, {}, set()
+        for batch in _draw_loader(draws):
+            queries = self._queries(batch)
+            for shots in self.hparams.test_shots:
+                enrollment = self._enrollment(batch, "enrollment", shots)
+                adaptations = model.adaptations(enrollment, model.settings)
+                for index, weights in enumerate(adaptations):
+                    answers, place = model(queries, weights), (shots, index)
+                    if answers.isfinite().all():
+                        place_scores = scores.setdefault(place, SpeakerScores())
+                        self._add(place_scores, batch, _answers(answers, batch))
+                    else:
+                        diverged.add(place)
+        nothing = {"accuracy": None, "nll": None}
+        return [
+            {
+                "setting": setting,
+                "shots": shots,
+                **(nothing if (shots, index) in diverged else _macro(scores[shots, index])),
+            }
+            for shots in self.hparams.test_shots
+            for index, setting in enumerate(model.settings)
+        ]
+
     def on_stage_start(self, stage, epoch=None):
-        """Encodes the utterances once before validation and test."""
+        """Answers every utterance without enrollment, once, before validation and test."""
         super().on_stage_start(stage, epoch)
-        if stage != sb.Stage.TRAIN:
-            self.modules.eval()
-            self.scores = {}
-            self._encode_utterances()
+        if stage == sb.Stage.TRAIN:
+            return
+        self.modules.eval()
+        if stage == sb.Stage.VALID:
+            self.settings = {}
+            if isinstance(self.modules.model, AdaptedModel):
+                self.modules.model.learn(self._train_batches())
+        self.scores = {}
+        self._answer_unenrolled()
 
     @torch.no_grad()
     def evaluate_batch(self, batch, stage):
         """Answers the queries of a batch of draws in every cell; returns the NLL of the last."""
+        queries = self._queries(batch)
         for cell in self._cells(stage):
-            answers = self._answer(cell, batch)
+            answers = self._answer(cell, batch, queries)
             scores, bins = self.scores.setdefault(cell, (SpeakerScores(), torch.zeros(15, 3)))
+            self._add(scores, batch, answers)
             for draw, log_probs in zip(batch, answers, strict=True):
-                labels = self.utterances.labels[draw.queries]
-                scores.add(draw.speaker, log_probs, labels)
-                bins += calibration_bins(log_probs, labels)
-        labels = self.utterances.labels[sum((draw.queries for draw in batch), [])]
+                bins += calibration_bins(log_probs, self._labels(draw))
+        labels = torch.cat([self._labels(draw) for draw in batch])
         return torch.nn.functional.nll_loss(torch.cat(answers), labels)
 
     def validation_scores(self):
         """Accuracy and NLL, macro over speakers, of own enrollment at the largest K, or shared."""
-        scores = self.scores[self._cells(sb.Stage.VALID)[-1]][0].per_speaker()
-        return {
-            f"valid_{name}": float(np.mean([row[name] for row in scores]))
-            for name in ("accuracy", "nll")
-        }
+        scores = _macro(self.scores[self._cells(sb.Stage.VALID)[-1]][0])
+        return {f"valid_{name}": value for name, value in scores.items()}
 
     def _cells(self, stage):
         shots = self.hparams.test_shots
         kinds = self.modules.model.enrollments
-        cells = [Cell(kind, 0) for kind in kinds if kind in ("shared", "none")]
+        cells = [Cell(kind, 0) for kind in kinds if kind in UNENROLLED]
         if stage == sb.Stage.VALID:
             return cells + [Cell("own", max(shots))] * ("own" in kinds)
-        enrolled = [kind for kind in kinds if kind in ("own", "stranger")]
-        return cells + [Cell(kind, k) for kind in enrolled for k in shots]
+        return cells + [Cell(kind, k) for kind in kinds if kind not in UNENROLLED for k in shots]
 
     @torch.no_grad()
-    def _encode_utterances(self):
-        """Answers without enrollment, and the summary of each utterance."""
-        model, places = self.modules.model, np.arange(len(self.utterances.lens))
-        answers, summaries = [], []
-        for part in np.array_split(places, -(-len(places) // 256)):
-            feats = self.utterances.features(part).to(self.device)
-            answers.append(self._without_enrollment(feats).cpu())
-            if "own" in model.enrollments:
-                summaries.append(model.encoder.summarize(self._enrollment(feats, part)))
-        self.unpersonalized = torch.cat(answers)
-        if summaries:
-            self.summaries = Summary(*(torch.cat(parts) for parts in zip(*summaries, strict=True)))
+    def _answer_unenrolled(self):
+        """Log-probabilities of every utterance without enrollment, (U, classes)."""
+        model, queries, answers = self.modules.model, self.condition.queries, []
+        for part in np.array_split(np.arange(len(queries.lens)), -(-len(queries.lens) // 256)):
+            feats = queries.features(part).to(self.device)
+            nothing = feats.new_zeros(1, 0)
+            labels = nothing.long() if model.labelled else None
+            weights = model.personalize(Enrollment(feats[:0].unsqueeze(0), nothing, labels))
+            answers.append(model(feats, weights).cpu())
+        self.unenrolled = torch.cat(answers)
 
-    def _without_enrollment(self, feats):
+    def _answer(self, cell, draws, queries):
+        """Log-probabilities of every draw's queries, a list of (queries, classes)."""
         model = self.modules.model
-        if "own" not in model.enrollments:
-            return model(feats)
-        nothing = feats.new_zeros(1, model.encoder.code_size)
-        return model(feats, model.personalize(Summary(nothing, nothing)))
+        if cell.enrollment in UNENROLLED:
+            return [self.unenrolled[draw.queries] for draw in draws]
+        source = "stranger" if cell.enrollment == "stranger" else "enrollment"
+        enrollment = self._enrollment(draws, source, cell.shots)
+        if cell.enrollment == "own_sampled":
+            generator = seeded("samples", draws[0].speaker, *draws[0].enrollment)
+            samples = self.hparams.test_samples
+            return _answers(model.predict(queries, enrollment, samples, generator), draws)
+        if isinstance(model, AdaptedModel):
+            model.setting = self.settings.get(cell.shots, model.settings[0])
+        return _answers(model(queries, model.personalize(enrollment)), draws)
 
-    def _enrollment(self, feats, places):
-        """Every utterance as the one-shot enrollment of a speaker of its own."""
-        labels = self.utterances.labels[places].to(self.device).unsqueeze(1)
+    def _enrollment(self, draws, source, shots):
+        """The first utterances of what the draws name as `source`, as an `Enrollment`."""
+        places = np.array([getattr(draw, source)[:shots] for draw in draws])
+        utterances = self.condition.enrollment
         return Enrollment(
-            feats.unsqueeze(1),
-            self.utterances.lens[places].to(self.device).unsqueeze(1),
-            labels if self.modules.model.labelled else None,
+            utterances.features(places).to(self.device),
+            utterances.lens[places].to(self.device),
+            utterances.labels[places].to(self.device) if self.modules.model.labelled else None,
         )
 
-    def _answer(self, cell, draws):
-        """Log-probabilities of every draw's queries, a list of (queries, classes)."""
-        if cell.enrollment in ("shared", "none"):
-            return [self.unpersonalized[draw.queries] for draw in draws]
-        source = "enrollment" if cell.enrollment == "own" else cell.enrollment
-        places = torch.tensor([getattr(draw, source)[: cell.shots] for draw in draws])
-        summary = Summary(*(part[places.to(part.device)].sum(dim=1) for part in self.summaries))
-        model = self.modules.model
+    def _queries(self, draws):
+        """Features of the queries, as many of each draw: its first one fills up."""
         most = max(len(draw.queries) for draw in draws)
         padded = [draw.queries + draw.queries[:1] * (most - len(draw.queries)) for draw in draws]
-        feats = self.utterances.features(sum(padded, [])).to(self.device)
-        answers = model(feats, model.personalize(summary)).cpu().unflatten(0, (len(draws), most))
-        return [answer[: len(draw.queries)] for answer, draw in zip(answers, draws, strict=True)]
+        return self.condition.queries.features(sum(padded, [])).to(self.device)
+
+    def _labels(self, draw):
+        return self.condition.queries.labels[draw.queries]
+
+    def _add(self, scores, draws, answers):
+        for draw, log_probs in zip(draws, answers, strict=True):
+            scores.add(draw.speaker, log_probs, self._labels(draw))
+
+    def _train_batches(self):
+        """Features and labels of the training set, without augmentation."""
+        for items in DataLoader(self.train_set, batch_size=256, collate_fn=list):
+            feats = torch.stack([item["feats"] for item in items])
+            labels = torch.tensor([item["label"] for item in items])
+            yield feats.to(self.device), labels.to(self.device)
+
+
+def _answers(log_probs, draws):
+    """Splits the answers to `_queries` by draw, without what filled up."""
+    answers = log_probs.cpu().unflatten(0, (len(draws), -1))
+    return [answer[: len(draw.queries)] for answer, draw in zip(answers, draws, strict=True)]
+
+
+def _macro(scores):
+    """Accuracy and NLL (nats), means over speakers."""
+    rows = scores.per_speaker()
+    return {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "nll")}
 
 
 def _draw_loader(draws, batch_size=20):

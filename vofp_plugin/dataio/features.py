@@ -91,6 +91,13 @@ class NoiseCondition:
         (L,) each, longer than a clip.
     snr : list of float
         Lowest and highest signal-to-noise ratio, in dB.
+    other : bool
+        Whether a speaker gets another kind of noise than without this.
+
+    Raises
+    ------
+    ValueError
+        If there is no other kind of noise.
 
     Example
     -------
@@ -100,13 +107,19 @@ class NoiseCondition:
     torch.Size([50])
     """
 
-    def __init__(self, noises, snr):
+    def __init__(self, noises, snr, other=False):
+        if other and len(noises) < 2:
+            raise ValueError(
+                f"Got {len(noises)} noise; expected at least 2 for another kind of noise in the "
+                "enrollment: add noises to noise_folder, or leave that condition out."
+            )
         self.noises = noises
         self.snr = snr
+        self.other = other
 
     def add(self, wav, row):
         """Adds noise to the clip (L,) of a manifest row."""
-        noise = self.noises[number_of(row["spk_id"]) % len(self.noises)]
+        noise = self.noises[(number_of(row["spk_id"]) + self.other) % len(self.noises)]
         generator = seeded(row["ID"])
         chunk = random_chunks(noise, len(wav), 1, generator)
         low, high = self.snr
@@ -115,7 +128,8 @@ class NoiseCondition:
 
     def fingerprint(self):
         """What tells this condition from others, as text."""
-        return json.dumps([self.snr, [noise.double().abs().sum().item() for noise in self.noises]])
+        noises = [noise.double().abs().sum().item() for noise in self.noises]
+        return json.dumps([self.snr, noises, *["other"] * self.other])
 
 
 def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_size=64):

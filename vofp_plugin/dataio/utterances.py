@@ -32,6 +32,19 @@ class Utterances(NamedTuple):
         return torch.from_numpy(self.feats[np.asarray(places)].astype(np.float32))
 
 
+class Condition(NamedTuple):
+    """The utterances of a manifest as queries and as enrollment, which may differ in noise.
+
+    Arguments
+    ---------
+    queries : Utterances
+    enrollment : Utterances
+    """
+
+    queries: Utterances
+    enrollment: Utterances
+
+
 def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):
     """Loads utterances; the main process computes features that are not cached yet.
 

@@ -219,14 +219,17 @@ class BCResNet(nn.Module):
 
     def forward(self, x):
         """Maps features `x` (B, T, 40) in dB to log-probabilities (B, num_classes), in nats."""
+        return torch.log_softmax(self.classifier(self.embed(x)), dim=1)
+
+    def embed(self, x):
+        """Maps features `x` (B, T, 40) in dB to what the classifier reads, (B, C)."""
         if x.shape[-1] != NUM_FEATURES:
             raise ValueError(
                 f"Got {x.shape[-1]} features in a frame; expected {NUM_FEATURES}: change the front "
                 "end or take another main model."
             )
         x = self.input_norm(x.transpose(1, 2)).unsqueeze(1)
-        x = self.head(self.blocks(self.stem(x)))
-        return torch.log_softmax(self.classifier(x.mean(dim=(2, 3))), dim=1)
+        return self.head(self.blocks(self.stem(x))).mean(dim=(2, 3))
 
 
 def _blocks(in_channels, scale, dropout):

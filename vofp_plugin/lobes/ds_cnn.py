@@ -111,14 +111,17 @@ class DSCNN(nn.Module):
 
     def forward(self, x):
         """Maps features `x` (B, T, F) in dB to log-probabilities (B, num_classes), in nats."""
+        return torch.log_softmax(self.classifier(self.embed(x)), dim=1)
+
+    def embed(self, x):
+        """Maps features `x` (B, T, F) in dB to what the classifier reads, (B, C)."""
         if x.shape[-1] != self.input_norm.num_features:
             raise ValueError(
                 f"Got {x.shape[-1]} features in a frame; expected {self.input_norm.num_features}: "
                 "set num_features to what the front end gives."
             )
         x = self.input_norm(x.transpose(1, 2).unsqueeze(2))
-        x = self.blocks(torch.relu(self.stem(x)))
-        return torch.log_softmax(self.classifier(x.mean(dim=(2, 3))), dim=1)
+        return self.blocks(torch.relu(self.stem(x))).mean(dim=(2, 3))
 
 
 def _with_norm(conv):

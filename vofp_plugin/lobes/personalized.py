@@ -48,13 +48,17 @@ class PersonalizedModel(nn.Module):
     torch.Size([8, 10])
     """
 
-    enrollments = ("none", "own", "stranger")  # what an evaluation compares
-
     def __init__(self, main_model, encoder, hyper_personalizer):
         super().__init__()
         self.main_model = main_model
         self.encoder = encoder
         self.hyper_personalizer = hyper_personalizer
+
+    @property
+    def enrollments(self):
+        """What an evaluation compares; by Monte Carlo too where weights can be drawn."""
+        sampled = ("own_sampled",) if self.hyper_personalizer.log_var is not None else ()
+        return ("none", "own", *sampled, "stranger")
 
     @property
     def labelled(self):
@@ -208,6 +212,10 @@ class SharedModel(nn.Module):
     def forward(self, x, weights=None):
         """Maps features `x` (B, T, F) to log-probabilities (B, classes)."""
         return self.main_model(x)
+
+    def personalize(self, enrollment):
+        """Gives no weights, whatever the enrollment."""
+        return None
 
     def draw(self, enrollment, generator=None):
         """Gives no weights and a KL divergence of 0 nats for each speaker, (N,)."""

@@ -1,5 +1,6 @@
 """Configurations: HyperPyYAML files with overrides, read without a silent mistake."""
 
+import io
 import re
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from ruamel.yaml import YAMLError
 def load_yaml(yaml_file, overrides, read_keys):
     """Loads a HyperPyYAML file and refuses keys that nothing reads.
 
-    A file with the key `base` holds overrides of the file that it names.
+    A file with the key `base` holds keys that replace those of the file that it names, each as a
+    whole. Overrides are merged: of a section they need only name what changes.
 
     Arguments
     ---------
@@ -31,47 +33,57 @@ def load_yaml(yaml_file, overrides, read_keys):
     ValueError
         If it is no YAML, or a key is unknown or read by nothing.
     """
-    text = resolve_yaml(yaml_file, overrides)
-    main_file, overrides = follow_base(yaml_file, overrides)
-    check_keys(main_file, read_keys)
-    hparams = load_hyperpyyaml(text)
-    check_fragments(main_file, overrides, hparams)
+    check_keys(yaml_file, overrides, read_keys)
+    hparams = load_hyperpyyaml(resolve_yaml(yaml_file, overrides))
+    check_fragments(yaml_file, overrides, hparams)
     return hparams
 
 
 def resolve_yaml(yaml_file, overrides):
-    """Text of a HyperPyYAML file with its overrides, references and fragments filled in."""
-    yaml_file, overrides = follow_base(yaml_file, overrides)
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    with open(yaml_file, encoding="utf-8") as stream:
-        try:
-            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
-        except KeyError as error:
-            raise ValueError(
-                f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
-                f"{', '.join(_keys(text))}."
-            ) from error
-        except YAMLError as error:
-            raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
+    """Text of a HyperPyYAML file with its base, overrides, references and fragments filled in."""
+    main_file, text = read_yaml(yaml_file)
+    stream = io.StringIO(text)
+    stream.name = str(main_file)  # where fragments are looked up from
+    overrides = "\n".join(_blocks(overrides).values())
+    try:
+        return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
+    except KeyError as error:
+        raise ValueError(
+            f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
+            f"{', '.join(_keys(text))}."
+        ) from error
+    except YAMLError as error:
+        raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
 
 
-def follow_base(yaml_file, overrides):
-    """The file at the end of the chain of `base` keys, and all overrides of it, the last wins."""
+def read_yaml(yaml_file):
+    """The file at the end of the chain of `base` keys, and its text with the keys replaced."""
     if not Path(yaml_file).is_file():
         raise FileNotFoundError(f"Found no YAML file {yaml_file}; give one of hparams/*.yaml.")
     text = Path(yaml_file).read_text(encoding="utf-8")
     base = re.match(r"(?:\s*#.*\n)*\s*base:\s*(\S+)\n", text)
-    if base:
-        return follow_base(
-            Path(yaml_file).parent / base.group(1), f"{text[base.end() :]}\n{overrides}"
+    if not base:
+        return yaml_file, text
+    main_file, main_text = read_yaml(Path(yaml_file).parent / base.group(1))
+    old, new = _blocks(main_text), _blocks(text[base.end() :])
+    unknown = [key for key in new if key not in old]
+    if unknown:
+        raise ValueError(
+            f"{yaml_file} has keys that {base.group(1)} does not: {', '.join(unknown)}. Keys that "
+            f"exist: {', '.join(old)}."
         )
-    return yaml_file, "\n".join(_blocks(overrides).values())
+    return main_file, "\n".join([*(old | new).values(), ""])
 
 
-def check_keys(yaml_file, read_keys):
-    """Refuses top-level keys that are not in `read_keys` and that no `!ref` reads."""
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    read = {*read_keys, *re.findall(r"<(\w+)", text)}
+def check_keys(yaml_file, overrides, read_keys):
+    """Refuses top-level keys that are not in `read_keys` and that no `!ref` reads.
+
+    A file with `base` may leave keys of the base unread by replacing what read them; then they
+    cannot be overridden.
+    """
+    main_file, text = read_yaml(yaml_file)
+    read = {*read_keys, *_references(text)}
+    read |= _references(Path(main_file).read_text(encoding="utf-8")) - _blocks(overrides).keys()
     unread = [key for key in _keys(text) if key not in read and not key.startswith("__")]
     if unread:
         raise ValueError(
@@ -82,17 +94,21 @@ def check_keys(yaml_file, read_keys):
 
 def check_fragments(yaml_file, overrides, hparams):
     """Refuses overrides of a fragment's keys that the fragment does not have."""
-    text = Path(yaml_file).read_text(encoding="utf-8")
+    main_file, text = read_yaml(yaml_file)
     includes = r"^(\w+): *!include:(\S+)"
     fragments = re.findall(includes, f"{text}\n{overrides}", flags=re.MULTILINE)
     for section, file in dict(fragments).items():
-        known = _keys((Path(yaml_file).parent / file).read_text(encoding="utf-8"))
+        known = _keys((Path(main_file).parent / file).read_text(encoding="utf-8"))
         unknown = [key for key in hparams[section] if key not in known]
         if unknown:
             raise ValueError(
                 f"{section} in {yaml_file} or on the command line has keys that {file} does not: "
                 f"{', '.join(unknown)}. Keys that exist: {', '.join(known)}."
             )
+
+
+def _references(text):
+    return set(re.findall(r"<(\w+)", text))
 
 
 def _keys(text):
@@ -103,7 +119,7 @@ def _blocks(text):
     """{top-level key: its YAML text}; of a key that is repeated, the last."""
     blocks = {}
     for block in re.split(r"\n(?=\w)", f"\n{text or ''}"):
-        if block.strip():
+        if block.strip() and not block.lstrip().startswith("#"):  # the comment above all keys
             blocks[block.strip().partition(":")[0]] = block.strip("\n")
     return blocks
 

@@ -16,12 +16,14 @@ from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.dataio.features import NoiseCondition
 from vofp_plugin.dataio.manifests import SILENCE, check_disjoint, read_manifest
 from vofp_plugin.dataio.noise import load_noises
-from vofp_plugin.dataio.utterances import load_utterances, train_dataset
+from vofp_plugin.dataio.utterances import Condition, load_utterances, train_dataset
+from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import follow_base, load_yaml, plain_values, resolve_yaml
+from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
+from vofp_plugin.utils.sweep import chosen_settings, load_sweep, mark_chosen, save_sweep
 from vofp_plugin.utils.tables import comparison_table
 from vofp_plugin.utils.trials import make_draws
 
@@ -49,9 +51,17 @@ READ_KEYS = (
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
 # Settings that may differ when a run is started again: they change nothing in its training.
-MAY_CHANGE = ("output_folder", "cache_folder", "num_classes", "skip_prep", "test_draws")
+MAY_CHANGE = (
+    "output_folder",
+    "cache_folder",
+    "num_classes",
+    "skip_prep",
+    "test_draws",
+    "test_samples",
+)
 SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
+SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
 
 def main(prepare):
@@ -114,9 +124,12 @@ def run(prepare, argv=None):
     folder = Path(hparams["output_folder"])
     if test_only:
         folder = folder / Path(hparams["test_annotation"] or "test").stem
-    sb.create_experiment_directory(folder, *follow_base(yaml_file, overrides))
+    sb.create_experiment_directory(folder)
+    if if_main_process():
+        with whole_file(folder / "hyperparams.yaml") as partial:
+            partial.write_text(resolve_yaml(yaml_file, overrides), encoding="utf-8")
     metrics = _describe(hparams, manifests, yaml_file, given)
-    test_draws, tests = evaluation_data(hparams, manifests["test"], classes)
+    draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -126,7 +139,9 @@ def run(prepare, argv=None):
     if not test_only:
         _fit(brain, hparams, manifests, classes)
     metrics["training"] = _training(brain)
-    _evaluate(brain, test_draws, tests, metrics)
+    if isinstance(brain.modules.model, AdaptedModel):
+        metrics["sweep"] = _sweep(brain, hparams, manifests, classes, test_only)
+    _evaluate(brain, draws, conditions, metrics)
     if if_main_process():
         report = write_report(metrics, folder)
         print(comparison_table(metrics["results"]))
@@ -211,19 +226,31 @@ def class_encoder(hparams, manifests, test_only):
     return encoder
 
 
-def evaluation_data(hparams, rows, classes):
-    """Draws and {condition: utterances} of the test; made first, so that bad input fails early."""
-    draws = make_draws(
-        rows, max(hparams["test_shots"]), hparams["test_draws"], hparams["min_queries"]
+def evaluation_data(hparams, rows, classes, num_draws):
+    """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
+    draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
+    conditions = {}
+    for name, settings in hparams["conditions"].items():
+        if not isinstance(settings, dict) or settings.keys() - {"snr", "other_noise"}:
+            raise ValueError(
+                f"Got the condition {name}: {settings}; expected {{}} for no noise, or snr: [low, "
+                "high] in dB, with other_noise: True for another kind of noise in the enrollment."
+            )
+        conditions[name] = _condition(rows, hparams, classes, **settings)
+    return draws, conditions
+
+
+def _condition(rows, hparams, classes, snr=None, other_noise=False):
+    """A condition of the YAML: noise of `snr` (low, high) in dB, or of another kind to enroll."""
+    if snr is None:
+        utterances = _utterances(rows, hparams, classes)
+        return Condition(utterances, utterances)
+    noises = load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
+    queries, enrollment = (
+        _utterances(rows, hparams, classes, NoiseCondition(noises, snr, other))
+        for other in (False, other_noise)
     )
-    tests = {}
-    for name, snr in hparams["conditions"].items():
-        noise = None
-        if snr is not None:
-            noises = load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
-            noise = NoiseCondition(noises, snr)
-        tests[name] = _utterances(rows, hparams, classes, noise)
-    return draws, tests
+    return Condition(queries, enrollment)
 
 
 def _fit(brain, hparams, manifests, classes):
@@ -233,12 +260,31 @@ def _fit(brain, hparams, manifests, classes):
     valid = manifests["valid"]
     draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
     train = manifests["train"]
+    utterances = _utterances(valid, hparams, classes)
     brain.fit_speakers(
         train_dataset(train, _utterances(train, hparams, classes)),
         [row["spk_id"] for row in train],
-        _utterances(valid, hparams, classes),
+        Condition(utterances, utterances),
         draws,
     )
+
+
+def _sweep(brain, hparams, manifests, classes, test_only):
+    """Scores of all settings of an adapted model on validation speakers, the chosen ones marked."""
+    path = Path(hparams["output_folder"]) / "sweep.json"
+    if test_only:
+        return load_sweep(path)
+    num_draws = min(SWEEP_DRAWS, hparams["test_draws"])
+    draws, conditions = evaluation_data(hparams, manifests["valid"], classes, num_draws)
+    rows = [
+        {"condition": name, **row}
+        for name, condition in conditions.items()
+        for row in brain.sweep(condition, draws)
+    ]
+    rows = mark_chosen(rows)
+    if if_main_process():
+        save_sweep(rows, path)
+    return rows
 
 
 def _utterances(rows, hparams, classes, noise_condition=None):
@@ -248,11 +294,14 @@ def _utterances(rows, hparams, classes, noise_condition=None):
     )
 
 
-def _evaluate(brain, draws, tests, metrics):
+def _evaluate(brain, draws, conditions, metrics):
     """Adds the scores of every condition to `metrics`."""
     metrics["per_speaker"], metrics["calibration"] = [], []
-    for name, test_utterances in tests.items():
-        scores = brain.evaluate_draws(test_utterances, draws)
+    for name, condition in conditions.items():
+        settings = None
+        if "sweep" in metrics:
+            settings = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
+        scores = brain.evaluate_draws(condition, draws, settings)
         for cell, (speaker_scores, bins) in scores.items():
             place = {**cell._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
@@ -299,9 +348,7 @@ def _describe(hparams, manifests, yaml_file, overrides):
         "model": {
             "parameters": count_parameters(model),
             "main_parameters": count_parameters(model.main_model),
-            "multiply_adds_per_query": count_multiply_adds(
-                model.main_model, hparams["front_end"](clip)
-            ),
+            "multiply_adds_per_query": count_multiply_adds(model, hparams["front_end"](clip)),
         },
     }
 

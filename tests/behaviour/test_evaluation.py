@@ -1,0 +1,152 @@
+"""Every model is evaluated by the same queries; what a speaker is enrolled with differs."""
+
+import shutil
+from collections import defaultdict
+
+import pytest
+import torch
+from tiny_runs import run_google
+
+from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.utils.reports import read_metrics
+from vofp_plugin.utils.sweep import load_sweep, save_sweep
+
+
+def scores_of(metrics, enrollment, shots):
+    """{condition: {speaker: (accuracy, NLL)}}."""
+    scores = defaultdict(dict)
+    for row in metrics["per_speaker"]:
+        if (row["enrollment"], row["shots"]) == (enrollment, shots):
+            scores[row["condition"]][row["speaker"]] = (row["accuracy"], row["nll"])
+    return scores
+
+
+def test_queries_of_other_noise_are_those_of_noise(
+    monkeypatch, finished_run, google_corpus, cache_folder, tmp_path
+):
+    """The very same features, of which only the enrollment differs."""
+
+    class Enough(Exception):
+        """Ends the run."""
+
+    def take(brain, draws, conditions, metrics):
+        raise Enough(conditions)
+
+    monkeypatch.setattr("vofp_plugin.utils.runner._evaluate", take)
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    with pytest.raises(Enough) as taken:
+        run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")
+    (conditions,) = taken.value.args
+    assert list(conditions) == ["quiet", "noise", "other_noise"]
+    quiet, noise, other = conditions.values()
+    assert other.queries.feats.filename == noise.queries.feats.filename
+    assert noise.enrollment.feats.filename == noise.queries.feats.filename
+    assert quiet.enrollment.feats.filename == quiet.queries.feats.filename
+    differs = (other.enrollment.feats != noise.enrollment.feats).any(axis=(1, 2))
+    assert differs.all() and len(differs) == len(noise.queries.lens)
+    for condition in conditions.values():
+        assert torch.equal(condition.queries.labels, condition.enrollment.labels)
+
+
+def test_other_noise_changes_only_what_reads_the_enrollment(finished_run):
+    metrics = read_metrics(finished_run)
+    none, own = (scores_of(metrics, *cell) for cell in (("none", 0), ("own", 3)))
+    assert none["noise"] == none["other_noise"] != none["quiet"]
+    assert own["noise"] != own["other_noise"]
+
+
+def test_monte_carlo_is_seeded_and_differs_from_the_mean(
+    finished_run, google_corpus, cache_folder, tmp_path
+):
+    metrics = read_metrics(finished_run)
+    assert scores_of(metrics, "own_sampled", 3) != scores_of(metrics, "own", 3)
+    run_google("vofp.yaml", google_corpus, tmp_path, cache_folder)
+    again = read_metrics(tmp_path)
+    assert scores_of(again, "own_sampled", 3) == scores_of(metrics, "own_sampled", 3)
+
+
+TINY_SWEEP = '--model={"steps":[1,3],"learning_rates":[0.003]}'
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, google_corpus, cache_folder):
+    """Folder of a finished run of fine_tuned.yaml, and the speakers that its sweep read."""
+    folder, speakers, sweep = tmp_path_factory.mktemp("tuned"), [], KeywordSpottingBrain.sweep
+
+    def remember(brain, condition, draws):
+        speakers.extend(draw.speaker for draw in draws)
+        return sweep(brain, condition, draws)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeywordSpottingBrain, "sweep", remember)
+        run_google("fine_tuned.yaml", google_corpus, folder, cache_folder, TINY_SWEEP)
+    return folder, set(speakers)
+
+
+def test_setting_that_diverges_is_not_chosen(google_corpus, cache_folder, tmp_path):
+    option = '--model={"steps":[3],"learning_rates":[1.0e+18]}'
+    metrics = run_google("fine_tuned.yaml", google_corpus, tmp_path, cache_folder, option)
+    diverged = [row for row in metrics["sweep"] if row["nll"] is None]
+    assert diverged and not any(row["chosen"] for row in diverged)
+    assert sum(row["chosen"] for row in metrics["sweep"]) == 6, "three conditions, two K"
+
+
+def speakers_of(manifest):
+    return {row.split(",")[5].strip() for row in manifest.read_text().splitlines()[1:]}
+
+
+def test_settings_are_chosen_on_validation_speakers(tuned):
+    folder, swept = tuned
+    assert swept == speakers_of(folder / "manifests" / "valid.csv")
+    assert not swept & speakers_of(folder / "manifests" / "test.csv")
+
+
+def test_whole_sweep_is_logged_and_the_lowest_nll_chosen(tuned):
+    sweep = read_metrics(tuned[0])["sweep"]
+    places = {(row["condition"], row["shots"]) for row in sweep}
+    assert places == {(c, k) for c in ("quiet", "noise", "other_noise") for k in (1, 3)}
+    for place in places:
+        rows = [row for row in sweep if (row["condition"], row["shots"]) == place]
+        assert len(rows) == 1 + 4 * 2 and rows[0]["setting"] == {}
+        (chosen,) = [row for row in rows if row["chosen"]]
+        assert chosen["nll"] == min(row["nll"] for row in rows)
+        assert all(0 <= row["accuracy"] <= 1 for row in rows)
+
+
+def test_test_only_uses_the_choice_of_the_training(tuned, google_corpus, cache_folder, tmp_path):
+    """As its file has it: another choice for K = 3 in noise changes the answers there alone."""
+    folder = shutil.copytree(tuned[0], tmp_path / "run")
+    sweep = load_sweep(folder / "sweep.json")
+    for row in sweep:
+        if (row["condition"], row["shots"]) == ("noise", 3):
+            row["chosen"] = row["setting"] == {"layers": "all", "lr": 0.003, "steps": 3}
+    arguments = ("fine_tuned.yaml", google_corpus, folder, cache_folder, TINY_SWEEP, "--test_only")
+    before, again = read_metrics(folder), run_google(*arguments)
+    assert again["sweep"] == before["sweep"] != sweep
+    assert again["per_speaker"] == before["per_speaker"]
+
+    save_sweep(sweep, folder / "sweep.json")
+    other = run_google(*arguments)
+    differ = {
+        (old["enrollment"], old["shots"], old["condition"])
+        for old, new in zip(before["per_speaker"], other["per_speaker"], strict=True)
+        if old != new
+    }
+    assert differ == {("own", 3, "noise"), ("stranger", 3, "noise")}
+
+
+def test_test_only_refuses_what_nothing_was_chosen_for(tuned, google_corpus, cache_folder):
+    with pytest.raises(ValueError, match="No setting was chosen for K = 2 in the condition"):
+        options = (TINY_SWEEP, "--test_only", "--test_shots=[2]")
+        run_google("fine_tuned.yaml", google_corpus, tuned[0], cache_folder, *options)
+
+
+def test_adapted_model_trains_as_the_shared_one(tuned, google_corpus, cache_folder, tmp_path):
+    shared = run_google("shared.yaml", google_corpus, tmp_path, cache_folder)
+    losses = [epoch["train_nll"] for epoch in shared["training"]["epochs"]]
+    tuned = read_metrics(tuned[0])
+    assert [epoch["train_nll"] for epoch in tuned["training"]["epochs"]] == losses
+    none = scores_of(tuned, "none", 0)
+    for condition, scores in scores_of(shared, "shared", 0).items():
+        for speaker, score in scores.items():
+            assert none[condition][speaker] == pytest.approx(score, abs=1e-5)

@@ -25,6 +25,7 @@ CORPORA = {
 }
 SHARED = {("shared", 0)}
 PERSONALIZED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
+PERSONALIZED |= {(kind, 3) for kind in ("silence", "noise", "clipped", "two_speakers")}
 SAMPLED = PERSONALIZED | {("own_sampled", k) for k in (1, 3)}
 ENROLLMENTS = {"shared.yaml": SHARED, "shared_large.yaml": SHARED, "vofp.yaml": SAMPLED}
 

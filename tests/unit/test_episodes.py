@@ -157,8 +157,16 @@ def test_without_enrollment_places_there_are_only_queries():
 
 
 def test_too_few_speakers_are_refused():
-    with pytest.raises(ValueError, match="Got 2 speakers; an episode needs 3"):
-        make_sampler({"anna": 9, "ben": 9, SILENCE: 9})
+    with pytest.raises(ValueError, match="Got 1 speakers to train on; expected at least 2"):
+        make_sampler({"anna": 9, SILENCE: 9})
+
+
+def test_few_speakers_are_drawn_more_than_once():
+    sizes = {"anna": 9, "ben": 9}
+    speakers = speakers_of(sizes)
+    for batch in make_sampler(sizes, num_episodes=10):
+        drawn = [speakers[items[-1]] for items in torch.tensor(batch).view(3, -1).tolist()]
+        assert set(drawn) == {"anna", "ben"}, "both, and one of them twice"
 
 
 def batch_of(items):

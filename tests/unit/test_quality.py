@@ -7,10 +7,8 @@ from voices import RATE, utter
 
 from vofp_plugin.dataio.agreement import TWO_SPEAKERS, assess_agreement, voice_of
 from vofp_plugin.dataio.bad_enrollment import (
-    KINDS,
     UTTERANCE_KINDS,
     BadCondition,
-    bad_enrollment,
     two_speakers,
 )
 from vofp_plugin.dataio.noise import COLOURS, coloured_noise, load_noises, mix
@@ -20,7 +18,6 @@ from vofp_plugin.dataio.quality import (
     SILENT,
     Quality,
     assess,
-    heard_length,
 )
 
 ROW = {"ID": "up_1", "spk_id": "anna"}
@@ -90,11 +87,6 @@ def test_loudness_and_padding_change_little():
     wav = utter()
     scores = [assess(x).score for x in (wav, 0.1 * wav, torch.nn.functional.pad(wav, (99, 5000)))]
     assert max(scores) - min(scores) < 0.05
-
-
-def test_refused_utterance_has_no_length():
-    assert heard_length(Quality(0.1, CLIPPED), 0.7) == 0.7
-    assert heard_length(Quality(0.1, NOISE_ONLY), 0.7) == 0.0
 
 
 def test_real_speech_is_good_and_real_noise_is_not(shared_data):
@@ -180,15 +172,6 @@ def test_bad_conditions_are_told_apart(noises):
     assert len(set(prints)) == 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_bad_enrollment_has_as_many_utterances(kind, noises):
-    own, stranger = ([utter(p, take=t) for t in range(3)] for p in (120.0, 220.0))
-    made = bad_enrollment(kind, own, stranger, noises, seed=1)
-    assert [wav.shape for wav in made] == [(RATE,)] * 3
-    again = bad_enrollment(kind, own, stranger, noises, seed=1)
-    assert all(map(torch.equal, made, again))
-
-
 def test_half_of_two_speakers_is_the_stranger():
     assert two_speakers(list("abcd"), list("ABCD")) == list("abCD")
     with pytest.raises(ValueError, match="Got 1 own and 1 stranger's .* expected at least 2"):
@@ -196,6 +179,5 @@ def test_half_of_two_speakers_is_the_stranger():
 
 
 def test_unknown_kind_is_refused(noises):
-    for make in (BadCondition, lambda kind, noises: bad_enrollment(kind, [], [], noises)):
-        with pytest.raises(ValueError, match="Got kind 'loud'; expected one of"):
-            make("loud", noises)
+    with pytest.raises(ValueError, match="Got kind 'loud'; expected one of"):
+        BadCondition("loud", noises)

@@ -13,6 +13,7 @@ from speechbrain.utils.distributed import get_rank
 from torch.utils.data import DataLoader
 
 from vofp_plugin.brains.base import PersonalizedBrain
+from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, two_speakers
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.metrics import SpeakerScores, calibration_bins
@@ -25,7 +26,7 @@ class Cell(NamedTuple):
     """What is compared: an enrollment and its K.
 
     The enrollment is "shared", "none", "own", "own_sampled" (own, with answers averaged over
-    Monte-Carlo samples of the weights) or "stranger".
+    Monte-Carlo samples of the weights), "stranger" or one of the condition's bad ones.
     """
 
     enrollment: str
@@ -95,7 +96,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         for batch in _draw_loader(draws):
             queries = self._queries(batch)
             for shots in self.hparams.test_shots:
-                enrollment = self._enrollment(batch, "enrollment", shots)
+                enrollment = self._enrollment(batch, "own", shots)
                 adaptations = model.adaptations(enrollment, model.settings)
                 for index, weights in enumerate(adaptations):
                     answers, place = model(queries, weights), (shots, index)
@@ -152,7 +153,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
         cells = [Cell(kind, 0) for kind in kinds if kind in UNENROLLED]
         if stage == sb.Stage.VALID:
             return cells + [Cell("own", max(shots))] * ("own" in kinds)
-        return cells + [Cell(kind, k) for kind in kinds if kind not in UNENROLLED for k in shots]
+        cells += [Cell(kind, k) for kind in kinds if kind not in UNENROLLED for k in shots]
+        return cells + [Cell(kind, max(shots)) for kind in self.condition.bad if "own" in kinds]
 
     @torch.no_grad()
     def _answer_unenrolled(self):
@@ -161,8 +163,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
         for part in np.array_split(np.arange(len(queries.lens)), -(-len(queries.lens) // 256)):
             feats = queries.features(part).to(self.device)
             nothing = feats.new_zeros(1, 0)
-            labels = nothing.long() if model.labelled else None
-            weights = model.personalize(Enrollment(feats[:0].unsqueeze(0), nothing, labels))
+            enrollment = Enrollment(feats[:0].unsqueeze(0), nothing, nothing.long())
+            weights = model.personalize(enrollment)
             answers.append(model(feats, weights).cpu())
         self.unenrolled = torch.cat(answers)
 
@@ -171,8 +173,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         model = self.modules.model
         if cell.enrollment in UNENROLLED:
             return [self.unenrolled[draw.queries] for draw in draws]
-        source = "stranger" if cell.enrollment == "stranger" else "enrollment"
-        enrollment = self._enrollment(draws, source, cell.shots)
+        enrollment = self._enrollment(draws, *cell)
         if cell.enrollment == "own_sampled":
             generator = seeded("samples", draws[0].speaker, *draws[0].enrollment)
             samples = self.hparams.test_samples
@@ -181,14 +182,23 @@ class KeywordSpottingBrain(PersonalizedBrain):
             model.setting = self.settings.get(cell.shots, model.settings[0])
         return _answers(model(queries, model.personalize(enrollment)), draws)
 
-    def _enrollment(self, draws, source, shots):
-        """The first utterances of what the draws name as `source`, as an `Enrollment`."""
-        places = np.array([getattr(draw, source)[:shots] for draw in draws])
-        utterances = self.condition.enrollment
+    def _enrollment(self, draws, kind, shots):
+        """Enrollment of a kind with K = `shots`, one speaker for each draw."""
+        own, stranger = (
+            [getattr(draw, source)[:shots] for draw in draws]
+            for source in ("enrollment", "stranger")
+        )
+        places = stranger if kind == "stranger" else own
+        if kind == TWO_SPEAKERS:
+            places = [two_speakers(*both) for both in zip(own, stranger, strict=True)]
+        places, utterances = (
+            np.array(places),
+            self.condition.bad.get(kind, self.condition.enrollment),
+        )
         return Enrollment(
             utterances.features(places).to(self.device),
             utterances.lens[places].to(self.device),
-            utterances.labels[places].to(self.device) if self.modules.model.labelled else None,
+            utterances.labels[places].to(self.device),
         )
 
     def _queries(self, draws):

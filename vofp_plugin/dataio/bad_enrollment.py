@@ -1,4 +1,4 @@
-"""Bad enrollments, made of good ones, to measure what they do: `KINDS` names them."""
+"""Bad enrollments, made of good ones, to measure what they do."""
 
 import json
 
@@ -8,7 +8,7 @@ from vofp_plugin.dataio.noise import random_chunks
 from vofp_plugin.utils.seeds import number_of, seeded
 
 UTTERANCE_KINDS = ("silence", "noise", "clipped")
-KINDS = (*UTTERANCE_KINDS, "two_speakers")
+TWO_SPEAKERS = "two_speakers"
 
 
 class BadCondition:
@@ -91,46 +91,6 @@ def two_speakers(own, stranger):
             "and half as many."
         )
     return [*own[: len(own) - strangers], *stranger[-strangers:]]
-
-
-def bad_enrollment(kind, wavs, stranger_wavs, noises, seed=0):
-    """Makes a bad enrollment of the utterances of one speaker.
-
-    Arguments
-    ---------
-    kind : str
-        One of `KINDS`.
-    wavs : list of torch.Tensor
-        K waveforms of the speaker, (L,) each.
-    stranger_wavs : list of torch.Tensor
-        As many of another speaker.
-    noises : list of torch.Tensor
-        (L,) each, longer than a clip.
-    seed : int
-
-    Returns
-    -------
-    list of torch.Tensor
-        K waveforms, (L,) each.
-
-    Raises
-    ------
-    ValueError
-        If `kind` is another word, or there are too few utterances for two speakers.
-
-    Example
-    -------
-    >>> wavs = bad_enrollment("noise", [torch.rand(50)] * 2, [], [torch.rand(100)])
-    >>> len(wavs), wavs[0].shape
-    (2, torch.Size([50]))
-    """
-    if kind not in KINDS:
-        raise ValueError(f"Got kind {kind!r}; expected one of {KINDS}.")
-    if kind == "two_speakers":
-        return two_speakers(wavs, stranger_wavs)
-    condition = BadCondition(kind, noises)
-    rows = [{"ID": f"{seed} {place}", "spk_id": str(seed)} for place in range(len(wavs))]
-    return [condition.add(wav, row) for wav, row in zip(wavs, rows, strict=True)]
 
 
 def _draw_gain(low, high, generator):

@@ -78,8 +78,10 @@ class EpisodeBatchSampler(Sampler):
 
     A speaker of n utterances is enrolled with at most n // 2 of them and answers for the others;
     with fewer than Q others, some are asked twice. A speaker of one utterance is only ever drawn
-    without enrollment. How many speakers that concerns is logged. Silence is nobody's: it takes
-    the place of queries of every speaker, in its share of the data, and never enrolls.
+    without enrollment. How many speakers that concerns is logged. Where an episode needs more
+    speakers than there are, some are drawn more than once, of which `VirtualSpeaker` makes
+    different ones. Silence is nobody's: it takes the place of queries of every speaker, in its
+    share of the data, and never enrolls.
 
     Arguments
     ---------
@@ -99,7 +101,7 @@ class EpisodeBatchSampler(Sampler):
     Raises
     ------
     ValueError
-        If there are fewer speakers than an episode needs.
+        If there are fewer than two speakers.
 
     Example
     -------
@@ -123,10 +125,9 @@ class EpisodeBatchSampler(Sampler):
         self.seed = seed
         self.rank = rank
         self.epoch = 0
-        if len(self.items) < shape.num_speakers:
+        if len(self.items) < 2:
             raise ValueError(
-                f"Got {len(self.items)} speakers; an episode needs {shape.num_speakers}. Use more "
-                "data or a smaller num_speakers."
+                f"Got {len(self.items)} speakers to train on; expected at least 2. Use more data."
             )
         self._log_small_speakers()
 
@@ -139,11 +140,17 @@ class EpisodeBatchSampler(Sampler):
 
     def __iter__(self):
         generator = seeded("epoch", self.seed, self.epoch, self.rank)
-        names = list(self.items)
         for _ in range(self.num_episodes):
-            chosen = torch.randperm(len(names), generator=generator)[: self.shape.num_speakers]
+            names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
-            yield [i for c in chosen for i in self._speaker(names[c], shots, generator)]
+            yield [i for name in names for i in self._speaker(name, shots, generator)]
+
+    def _names(self, generator):
+        """Speakers of an episode, each as often as any other, give or take once."""
+        names, chosen = list(self.items), []
+        while len(chosen) < self.shape.num_speakers:
+            chosen += torch.randperm(len(names), generator=generator).tolist()
+        return [names[c] for c in chosen[: self.shape.num_speakers]]
 
     def _speaker(self, name, shots, generator):
         """Items of one speaker: max_shots enrollment places, then Q queries."""

@@ -81,17 +81,6 @@ def assess(wav, sample_rate=16000):
     return Quality(min(level, modulation, voicing, wholeness))
 
 
-def heard_length(quality, relative_length):
-    """Relative length of an utterance as an `Enrollment` takes it: 0, absent, if it is refused.
-
-    Example
-    -------
-    >>> heard_length(Quality(0.0, SILENT), 1.0), heard_length(Quality(0.9), 0.8)
-    (0.0, 0.8)
-    """
-    return 0.0 if quality.refused else relative_length
-
-
 def _without_padding(wav):
     """The waveform between its first and its last sample that is not zero."""
     heard = wav.nonzero()

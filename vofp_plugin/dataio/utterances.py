@@ -8,6 +8,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import run_on_main
 
 from vofp_plugin.dataio.features import cached_features
+from vofp_plugin.dataio.quality import assess
 
 
 class Utterances(NamedTuple):
@@ -39,10 +40,13 @@ class Condition(NamedTuple):
     ---------
     queries : Utterances
     enrollment : Utterances
+    bad : dict
+        {kind: Utterances} of bad enrollments; see vofp_plugin/dataio/bad_enrollment.py.
     """
 
     queries: Utterances
     enrollment: Utterances
+    bad: dict = {}
 
 
 def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):
@@ -70,6 +74,34 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
         torch.tensor([front_end.relative_length(row) for row in rows]),
         torch.tensor(labels),
     )
+
+
+def load_bad_utterances(rows, labels, front_end, cache_folder, condition):
+    """Loads spoiled utterances as a profile would take them: a refused one has length 0.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    labels : list of int
+        Class index of each row.
+    front_end : FrontEnd
+    cache_folder : str or Path
+    condition : BadCondition
+
+    Returns
+    -------
+    Utterances
+    """
+    utterances = load_utterances(rows, labels, front_end, cache_folder, condition)
+    qualities = (
+        assess(condition.add(front_end.read(row), row), front_end.sample_rate) for row in rows
+    )
+    lens = [
+        0.0 if quality.refused else length
+        for quality, length in zip(qualities, utterances.lens.tolist(), strict=True)
+    ]
+    return utterances._replace(lens=torch.tensor(lens))
 
 
 def train_dataset(rows, utterances):

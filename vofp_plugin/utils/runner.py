@@ -13,10 +13,16 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS, BadCondition
 from vofp_plugin.dataio.features import NoiseCondition
 from vofp_plugin.dataio.manifests import SILENCE, check_disjoint, read_manifest
 from vofp_plugin.dataio.noise import load_noises
-from vofp_plugin.dataio.utterances import Condition, load_utterances, train_dataset
+from vofp_plugin.dataio.utterances import (
+    Condition,
+    load_bad_utterances,
+    load_utterances,
+    train_dataset,
+)
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml
@@ -44,6 +50,7 @@ READ_KEYS = (
     "num_classes",
     "noise_folder",
     "conditions",
+    "bad_enrollments",
     "test_draws",
     "min_queries",
     *KeywordSpottingBrain.HPARAMS_NEEDED,
@@ -58,6 +65,7 @@ MAY_CHANGE = (
     "skip_prep",
     "test_draws",
     "test_samples",
+    "bad_enrollments",
 )
 SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
@@ -229,14 +237,14 @@ def class_encoder(hparams, manifests, test_only):
 def evaluation_data(hparams, rows, classes, num_draws):
     """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
-    conditions = {}
+    conditions, bad = {}, _bad_enrollments(rows, hparams, classes)
     for name, settings in hparams["conditions"].items():
         if not isinstance(settings, dict) or settings.keys() - {"snr", "other_noise"}:
             raise ValueError(
                 f"Got the condition {name}: {settings}; expected {{}} for no noise, or snr: [low, "
                 "high] in dB, with other_noise: True for another kind of noise in the enrollment."
             )
-        conditions[name] = _condition(rows, hparams, classes, **settings)
+        conditions[name] = _condition(rows, hparams, classes, **settings)._replace(bad=bad)
     return draws, conditions
 
 
@@ -245,12 +253,36 @@ def _condition(rows, hparams, classes, snr=None, other_noise=False):
     if snr is None:
         utterances = _utterances(rows, hparams, classes)
         return Condition(utterances, utterances)
-    noises = load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
+    noises = _test_noises(hparams)
     queries, enrollment = (
         _utterances(rows, hparams, classes, NoiseCondition(noises, snr, other))
         for other in (False, other_noise)
     )
     return Condition(queries, enrollment)
+
+
+def _bad_enrollments(rows, hparams, classes):
+    """{kind: spoiled utterances}, for models that read an enrollment."""
+    kinds, bad = hparams["bad_enrollments"], {}
+    unknown = set(kinds) - {*UTTERANCE_KINDS, TWO_SPEAKERS}
+    if unknown:
+        raise ValueError(
+            f"Got bad_enrollments {sorted(unknown)}; expected some of "
+            f"{', '.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}, or none."
+        )
+    if "own" not in hparams["modules"]["model"].enrollments:
+        return bad
+    for kind in kinds:
+        if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker
+            bad[kind] = _utterances(rows, hparams, classes)
+        else:
+            spoiled = BadCondition(kind, _test_noises(hparams))
+            bad[kind] = _utterances(rows, hparams, classes, spoiled, load_bad_utterances)
+    return bad
+
+
+def _test_noises(hparams):
+    return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
 
 
 def _fit(brain, hparams, manifests, classes):
@@ -287,11 +319,9 @@ def _sweep(brain, hparams, manifests, classes, test_only):
     return rows
 
 
-def _utterances(rows, hparams, classes, noise_condition=None):
+def _utterances(rows, hparams, classes, condition=None, load=load_utterances):
     labels = [classes.encode_label(row["command"]) for row in rows]
-    return load_utterances(
-        rows, labels, hparams["front_end"], hparams["cache_folder"], noise_condition
-    )
+    return load(rows, labels, hparams["front_end"], hparams["cache_folder"], condition)
 
 
 def _evaluate(brain, draws, conditions, metrics):

@@ -9,10 +9,11 @@ from torch import nn
 class ActivationEmbedding(nn.Module):
     """Means and standard deviations over time of what chosen layers of the main model put out.
 
-    They are those of the very channels that the hyper-personalizer may scale and shift, and of
-    the features that come in, so that the noise floor and the channel show. Each is standardized
-    over utterances. The main model runs with its shared weights and gets no gradient from here;
-    it reads whole clips, padding included, as it does when it answers.
+    They are those of the very channels that the hyper-personalizer may scale and shift; of the
+    features that come in, so that the noise floor and the channel show; and the answer's
+    probabilities, by which the word can be told from the speaker. Each is standardized over
+    utterances. The main model runs with its shared weights and gets no gradient from here; it
+    reads whole clips, padding included, as it does when it answers.
 
     Arguments
     ---------
@@ -20,7 +21,8 @@ class ActivationEmbedding(nn.Module):
         Maps features (B, T, F) to log-probabilities. Not owned: `PersonalizedModel` holds it.
     layers : iterable of str
         fnmatch patterns on module names. An output of dimensions (B, C, *), or (B, *, C) of
-        Linear and LayerNorm layers, gives 2 C numbers; one of (B, C) is taken as it is.
+        Linear and LayerNorm layers, gives 2 C numbers; one of (B, C) is taken as it is, and so is
+        what that layer reads.
     num_features : int
         F.
 
@@ -33,10 +35,10 @@ class ActivationEmbedding(nn.Module):
     -------
     >>> from vofp_plugin.lobes.ds_cnn import DSCNN
     >>> embedding = ActivationEmbedding(DSCNN(num_classes=10), ["stem.norm", "classifier"])
-    >>> embedding.size  # of 40 features, 48 channels and 10 classes
-    186
+    >>> embedding.size  # 2 * 40 features, 2 * 48 channels, 48 + 10 of the classifier, 10 answers
+    244
     >>> embedding(torch.rand(3, 101, 40), torch.ones(3)).shape
-    torch.Size([3, 1, 186])
+    torch.Size([3, 1, 244])
     """
 
     def __init__(self, main_model, layers=("*.norm", "classifier"), num_features=40):
@@ -74,13 +76,15 @@ class ActivationEmbedding(nn.Module):
         pooled = [mean_and_std_over_time(x.transpose(1, 2))]
 
         def keep(layer, inputs, output):
+            if output.dim() == 2:
+                pooled.append(inputs[0])
             if isinstance(layer, nn.Linear | nn.LayerNorm):
                 output = output.movedim(-1, 1)
             pooled.append(mean_and_std_over_time(output))
 
         hooks = [main_model.get_submodule(name).register_forward_hook(keep) for name in self.layers]
         try:
-            main_model(x)
+            pooled.append(main_model(x).exp())
         finally:
             for hook in hooks:
                 hook.remove()

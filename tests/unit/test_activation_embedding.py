@@ -28,7 +28,7 @@ def test_embedding_is_pooled_features_layers_and_the_answer():
     hidden = model.embed(x)
     expected = torch.cat([*pooled, hidden, model.classifier(hidden), model(x).exp()], dim=1)
     got = embed(model, x, ["stem.norm", "classifier"]) * (1 + 1e-5) ** 0.5  # not standardized yet
-    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_channels_of_layers_over_frames_are_their_last_dimension():

@@ -113,6 +113,6 @@ def mean_and_std_over_time(x):
         return x
     x = x.flatten(2)
     mean = x.mean(dim=2)
-    # 30 times as fast as `var` on channels-last outputs, and precise enough for what has unit scale.
+    # 30 times as fast as `var` on channels-last outputs, and precise enough at unit scale.
     variance = (x.square().mean(dim=2) - mean.square()).clamp(min=0)
     return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)

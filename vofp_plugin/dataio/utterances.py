@@ -79,19 +79,7 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
 def load_bad_utterances(rows, labels, front_end, cache_folder, condition):
     """Loads spoiled utterances as a profile would take them: a refused one has length 0.
 
-    Arguments
-    ---------
-    rows : list of dict
-        Manifest rows.
-    labels : list of int
-        Class index of each row.
-    front_end : FrontEnd
-    cache_folder : str or Path
-    condition : BadCondition
-
-    Returns
-    -------
-    Utterances
+    Arguments are those of `load_utterances`, with a `BadCondition`.
     """
     utterances = load_utterances(rows, labels, front_end, cache_folder, condition)
     qualities = (

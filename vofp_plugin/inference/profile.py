@@ -299,8 +299,8 @@ def _check_input(model, wavs, labels):
         )
     if labels is not None and len(labels) != len(wavs):
         raise ValueError(f"Got {len(labels)} labels of {len(wavs)} waveforms; expected one each.")
-    if (labels is not None) != model.labelled:
-        got, expected = ("no labels", "labels") if model.labelled else ("labels", "none")
+    if (labels is not None) != model.encoder.labelled:
+        got, expected = ("no labels", "labels") if model.encoder.labelled else ("labels", "none")
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     for number, wav in enumerate(wavs, start=1):
         _check_wav(wav, f"Waveform {number}")
@@ -321,8 +321,7 @@ def _check_wav(wav, name):
 def _empty_summary(model):
     """Summary of a speaker without enrollment."""
     nothing = torch.zeros(1, 0)
-    labels = nothing.long() if model.labelled else None
-    return _summary_of(model, Enrollment(nothing[..., None, None], nothing, labels))
+    return _summary_of(model, Enrollment(nothing[..., None, None], nothing, nothing.long()))
 
 
 def _summarize(model, feats, length, label):

@@ -38,7 +38,6 @@ class AdaptedModel(SharedModel):
     """
 
     enrollments = ("none", "own", "stranger")
-    labelled = True
 
     def __init__(self, main_model, settings):
         super().__init__(main_model)

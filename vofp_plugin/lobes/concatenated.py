@@ -32,11 +32,6 @@ class ConcatenatedModel(nn.Module):
         self.main_model = main_model
         self.encoder = encoder
 
-    @property
-    def labelled(self):
-        """Whether the enrollment must carry labels."""
-        return self.encoder.labelled
-
     def forward(self, x, codes=None):
         """Maps features `x` (N * Q, T, F) with codes (N, D), or None, to log-probabilities."""
         if codes is None:

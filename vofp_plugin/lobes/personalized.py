@@ -60,11 +60,6 @@ class PersonalizedModel(nn.Module):
         sampled = ("own_sampled",) if self.hyper_personalizer.log_var is not None else ()
         return ("none", "own", *sampled, "stranger")
 
-    @property
-    def labelled(self):
-        """Whether the enrollment must carry labels."""
-        return self.encoder.labelled
-
     def forward(self, x, weights=None):
         """Runs the main model.
 
@@ -203,7 +198,6 @@ class SharedModel(nn.Module):
     """
 
     enrollments = ("shared",)
-    labelled = False
 
     def __init__(self, main_model):
         super().__init__()

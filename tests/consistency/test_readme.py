@@ -19,12 +19,15 @@ def code_blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_python_of_the_readme_runs():
-    (snippet,) = code_blocks(ROOT / "README.md", "python")
+def test_the_python_of_the_readme_runs(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    snippet = "\n".join(code_blocks(ROOT / "README.md", "python"))
     names = {}
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["log_probs"].shape == (8, 10)
     torch.testing.assert_close(names["plain"](names["queries"]), names["log_probs"])
+    (printed,) = re.findall(r"print\(.*\)  # (.*)", snippet)
+    assert capsys.readouterr().out.strip() == printed
 
 
 def test_the_shell_of_the_readme_names_files_that_exist():

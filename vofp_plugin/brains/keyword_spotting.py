@@ -184,17 +184,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
 
     def _enrollment(self, draws, kind, shots):
         """Enrollment of a kind with K = `shots`, one speaker for each draw."""
-        own, stranger = (
-            [getattr(draw, source)[:shots] for draw in draws]
-            for source in ("enrollment", "stranger")
-        )
-        places = stranger if kind == "stranger" else own
-        if kind == TWO_SPEAKERS:
-            places = [two_speakers(*both) for both in zip(own, stranger, strict=True)]
-        places, utterances = (
-            np.array(places),
-            self.condition.bad.get(kind, self.condition.enrollment),
-        )
+        places = np.array([_places(draw, kind, shots) for draw in draws])
+        utterances = self.condition.bad.get(kind, self.condition.enrollment)
         return Enrollment(
             utterances.features(places).to(self.device),
             utterances.lens[places].to(self.device),
@@ -220,6 +211,14 @@ class KeywordSpottingBrain(PersonalizedBrain):
             feats = torch.stack([item["feats"] for item in items])
             labels = torch.tensor([item["label"] for item in items])
             yield feats.to(self.device), labels.to(self.device)
+
+
+def _places(draw, kind, shots):
+    """Places of the K = `shots` utterances that enroll the speaker of a draw."""
+    own, stranger = draw.enrollment[:shots], draw.stranger[:shots]
+    if kind == TWO_SPEAKERS:
+        return two_speakers(own, stranger)
+    return stranger if kind == "stranger" else own
 
 
 def _answers(log_probs, draws):

@@ -55,7 +55,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         self.fit(self.hparams.epoch_counter, train_set, _draw_loader(valid_draws))
 
     def evaluate_draws(self, condition, draws, settings=None):
-        """Evaluates the best checkpoint.
+        """Evaluates the last checkpoint.
 
         Arguments
         ---------
@@ -70,12 +70,12 @@ class KeywordSpottingBrain(PersonalizedBrain):
             {Cell: (SpeakerScores, calibration bins (15, 3))}.
         """
         self.condition, self.settings = condition, settings or {}
-        self.evaluate(_draw_loader(draws), min_key="valid_nll")
+        self.evaluate(_draw_loader(draws))
         return self.scores
 
     @torch.no_grad()
     def sweep(self, condition, draws):
-        """Scores every setting of an `AdaptedModel` on own enrollment, at the best checkpoint.
+        """Scores every setting of an `AdaptedModel` on own enrollment.
 
         Arguments
         ---------
@@ -89,7 +89,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
             `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers; None for both
             if an answer is no finite number, as when gradient steps diverge.
         """
-        self.on_evaluate_start(min_key="valid_nll")
+        self.on_evaluate_start()
         self.modules.eval()
         self.condition = condition
         model, scores, diverged = self.modules.model, {}, set()

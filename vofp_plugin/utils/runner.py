@@ -273,8 +273,9 @@ def _bad_enrollments(rows, hparams, classes):
     if "own" not in hparams["modules"]["model"].enrollments:
         return bad
     for kind in kinds:
-        if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker
-            bad[kind] = _utterances(rows, hparams, classes)
+        if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker; one is of one speaker
+            if max(hparams["test_shots"]) > 1:
+                bad[kind] = _utterances(rows, hparams, classes)
         else:
             spoiled = BadCondition(kind, _test_noises(hparams))
             bad[kind] = _utterances(rows, hparams, classes, spoiled, load_bad_utterances)
@@ -336,8 +337,8 @@ def _evaluate(brain, draws, conditions, metrics):
             place = {**cell._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
             metrics["calibration"].append({**place, "bins": bins.tolist()})
-    best = brain.history.epochs[-1]  # the history as of the checkpoint that was evaluated
-    metrics["validation"] = {"accuracy": best["valid_accuracy"], "nll": best["valid_nll"]}
+    last = brain.history.epochs[-1]
+    metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
     metrics["results"] = compare([metrics])
 
 

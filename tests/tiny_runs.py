@@ -29,6 +29,11 @@ def load_prepare(recipe):
     return module, f"prepare_{path.stem.removesuffix('_prepare')}"
 
 
+def from_scratch(yaml):
+    """Options for a YAML whose main model would start from a trained one."""
+    return ["--shared_folder=null"] if yaml.startswith(("vofp", "film")) else []
+
+
 def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
     """Command line of a tiny run of the Google recipe; later options win."""
     return [
@@ -37,6 +42,7 @@ def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
         f"--output_folder={output_folder}",
         f"--cache_folder={cache_folder}",
         *TINY,
+        *from_scratch(yaml),
         *options,
     ]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
-from tiny_runs import RECIPES, TINY, load_prepare
+from tiny_runs import RECIPES, TINY, from_scratch, load_prepare
 
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.reports import read_metrics
@@ -57,6 +57,7 @@ def test_recipe_runs(request, monkeypatch, tmp_path, cache_folder, recipe, yaml,
         f"--output_folder={tmp_path / 'run'}",
         f"--cache_folder={cache_folder}",
         *TINY,
+        *from_scratch(yaml),
         "--num_epochs=1",
         *overrides.split(),
     ]

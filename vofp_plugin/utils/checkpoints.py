@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from pathlib import Path
 
+import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
@@ -64,3 +66,50 @@ class WholeCheckpointer(Checkpointer):
     def _new_checkpoint_dirpath(self):
         path = super()._new_checkpoint_dirpath()
         return path.with_name(PARTIAL + path.name)
+
+
+def load_main_model(main_model, folder):
+    """Starts a main model from the last checkpoint of a run that trained one like it.
+
+    Arguments
+    ---------
+    main_model : torch.nn.Module
+    folder : str or Path
+        Output folder of a run of `SharedModel`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no checkpoint.
+    ValueError
+        If the checkpoint is damaged or of another main model.
+
+    Example
+    -------
+    >>> from vofp_plugin.lobes.personalized import SharedModel
+    >>> folder, trained, new = getfixture("tmp_path"), torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    >>> _ = WholeCheckpointer(folder / "save", {"model": SharedModel(trained)}).save_checkpoint()
+    >>> load_main_model(new, folder)
+    >>> bool(new.weight == trained.weight)
+    True
+    """
+    save = Path(folder) / "save"
+    checkpoint = Checkpointer(save).find_checkpoint() if save.is_dir() else None
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f"Found no trained shared model in {folder}. Train it first, by shared.yaml with the "
+            "same fold and seed; or give its --shared_folder, or --shared_folder=null to start "
+            "from random weights."
+        )
+    try:
+        state = torch.load(checkpoint.paramfiles["model"], map_location="cpu", weights_only=True)
+        prefix = "main_model."
+        main_model.load_state_dict(
+            {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
+        )
+    except Exception as error:  # a damaged file may fail in any way
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"Cannot start from the shared model in {folder} ({reason}). It is of another main "
+            "model or damaged: train it again, or give another --shared_folder."
+        ) from error

@@ -24,6 +24,7 @@ from vofp_plugin.dataio.utterances import (
     train_dataset,
 )
 from vofp_plugin.lobes.adapted import AdaptedModel
+from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml
 from vofp_plugin.utils.files import whole_file
@@ -53,6 +54,7 @@ READ_KEYS = (
     "bad_enrollments",
     "test_draws",
     "min_queries",
+    "shared_folder",
     *KeywordSpottingBrain.HPARAMS_NEEDED,
     *KeywordSpottingBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
@@ -136,6 +138,8 @@ def run(prepare, argv=None):
     if if_main_process():
         with whole_file(folder / "hyperparams.yaml") as partial:
             partial.write_text(resolve_yaml(yaml_file, overrides), encoding="utf-8")
+    if not test_only:
+        _start_from_shared(hparams, manifests)
     metrics = _describe(hparams, manifests, yaml_file, given)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     brain = KeywordSpottingBrain(
@@ -284,6 +288,22 @@ def _bad_enrollments(rows, hparams, classes):
 
 def _test_noises(hparams):
     return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
+
+
+def _start_from_shared(hparams, manifests):
+    """Starts the main model from a trained shared one, which must not know the speakers asked."""
+    folder = hparams.get("shared_folder")
+    if folder is None or hparams["checkpointer"].find_checkpoint() is not None:
+        return
+    load_main_model(hparams["modules"]["model"].main_model, folder)
+    trained = read_manifest(Path(folder) / "manifests" / "train.csv", hparams["data_folder"])
+    known = {row["spk_id"] for row in trained.values()} - {SILENCE}
+    asked = {row["spk_id"] for split in ("valid", "test") for row in manifests[split]}
+    if known & asked:
+        raise ValueError(
+            f"The shared model in {folder} was trained on {len(known & asked)} speakers that are "
+            f"to be asked, such as {min(known & asked)}; give the --shared_folder of the same fold."
+        )
 
 
 def _fit(brain, hparams, manifests, classes):

@@ -1,9 +1,11 @@
-"""The demo's two trainings: both must succeed, and none outlives the other's failure."""
+"""The demo: two trainings one after the other, and none after a failure."""
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,39 +13,41 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "recipes/Synthetic-commands/personalized_kws/demo.py"
 
 
-@pytest.fixture(scope="module")
-def demo():
+@pytest.fixture
+def demo(tmp_path):
+    """The demo in a folder with a train.py of its own, given as source."""
     spec = importlib.util.spec_from_file_location("demo", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.RECIPE = tmp_path
     return module
 
 
-def start(code):
-    return subprocess.Popen([sys.executable, "-c", code])
+def test_trains_shared_first_and_compares(demo, tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text("import sys; print(sys.argv[1], file=open('log', 'a'))")
+    commands = []
+    monkeypatch.setattr(demo, "vofp", lambda command: commands.append(command) or 0)
+    assert demo.main() == 0
+    assert (tmp_path / "log").read_text().split() == ["hparams/shared.yaml", "hparams/vofp.yaml"]
+    assert [Path(run).parent.name for run in commands[0][1:3]] == ["shared", "vofp"]
 
 
-def test_all_are_waited_for(demo):
-    processes = [start("import time; time.sleep(0.7)"), start("")]
-    assert demo.first_failure(processes) is None
-    assert [process.returncode for process in processes] == [0, 0]
+def test_stops_after_a_failure(demo, tmp_path, capsys):
+    (tmp_path / "train.py").write_text("import sys; open('log', 'a').write('x'); sys.exit(3)")
+    assert demo.main() == 1
+    assert (tmp_path / "log").read_text() == "x" and "failed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_failure_ends_the_other(demo, place):
-    processes = [start("import time; time.sleep(60)")]
-    processes.insert(place, start("import sys; sys.exit(3)"))
-    assert demo.first_failure(processes) is processes[place]
-    assert processes[place].returncode == 3
-    assert processes[1 - place].returncode == -signal.SIGTERM
-
-
-def test_an_interrupt_ends_all(demo, monkeypatch):
-    def interrupt(seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(demo.time, "sleep", interrupt)
-    processes = [start("import time; time.sleep(60)") for _ in range(2)]
-    with pytest.raises(KeyboardInterrupt):
-        demo.first_failure(processes)
-    assert all(process.returncode == -signal.SIGTERM for process in processes)
+def test_ends_its_training_when_it_is_ended(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    code = f"import runpy; m = runpy.run_path({str(SCRIPT)!r}); main = m['main']; "
+    code += f"main.__globals__['RECIPE'] = {str(tmp_path)!r}; main()"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

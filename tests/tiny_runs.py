@@ -31,7 +31,8 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model would start from a trained one."""
-    return ["--shared_folder=null"] if yaml.startswith(("vofp", "film")) else []
+    scratch = ("main_model", "shared_large", "concatenation")
+    return [] if Path(yaml).name.startswith(scratch) else ["--start_folder=null"]
 
 
 def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):

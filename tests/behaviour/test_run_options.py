@@ -49,11 +49,11 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     yaml = tmp_path / "slower.yaml"
     yaml.write_text(f"base: {film}\nmain_lr: 0.001\n")
     again = resolve_yaml(yaml, overrides)
-    assert again == text.replace("main_lr: 0.004", "main_lr: 0.001")
+    assert again == text.replace("main_lr: 0.002", "main_lr: 0.001")
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):
-    text = (GOOGLE / "hparams" / "shared.yaml").read_text()
+    text = (GOOGLE / "hparams" / "main_model.yaml").read_text()
     text = text.replace("../../../..", str(GOOGLE.parents[2]))
     yaml = tmp_path / "limited.yaml"
     yaml.write_text(f"{text}\noptimizer_step_limit: 2\nmax_grad_norm: 1.0\n")

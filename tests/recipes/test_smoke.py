@@ -35,7 +35,7 @@ def expected_of(system):
     """Conditions, and (enrollment, K) in each, that a system is evaluated in."""
     if system == "fine_tuned":
         return CONDITIONS[:2], ENROLLED
-    if system.startswith("shared"):
+    if system.startswith(("shared", "main_model")):
         return CONDITIONS, SHARED
     return CONDITIONS, ENROLLED | BAD | (set() if system in DETERMINISTIC else SAMPLED)
 

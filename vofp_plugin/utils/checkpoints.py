@@ -97,8 +97,8 @@ def load_main_model(main_model, folder):
     checkpoint = Checkpointer(save).find_checkpoint() if save.is_dir() else None
     if checkpoint is None:
         raise FileNotFoundError(
-            f"Found no trained shared model in {folder}. Train it first, by shared.yaml with the "
-            "same fold and seed; or give its --shared_folder, or --shared_folder=null to start "
+            f"Found no trained main model in {folder}. Train it first, by main_model.yaml with the "
+            "same fold and seed; or give its --start_folder, or --start_folder=null to start "
             "from random weights."
         )
     try:
@@ -110,6 +110,6 @@ def load_main_model(main_model, folder):
     except Exception as error:  # a damaged file may fail in any way
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"Cannot start from the shared model in {folder} ({reason}). It is of another main "
-            "model or damaged: train it again, or give another --shared_folder."
+            f"Cannot start from the main model in {folder} ({reason}). It is another one "
+            "or damaged: train it again, or give another --start_folder."
         ) from error

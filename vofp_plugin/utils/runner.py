@@ -54,7 +54,7 @@ READ_KEYS = (
     "bad_enrollments",
     "test_draws",
     "min_queries",
-    "shared_folder",
+    "start_folder",
     *KeywordSpottingBrain.HPARAMS_NEEDED,
     *KeywordSpottingBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
@@ -139,7 +139,7 @@ def run(prepare, argv=None):
         with whole_file(folder / "hyperparams.yaml") as partial:
             partial.write_text(resolve_yaml(yaml_file, overrides), encoding="utf-8")
     if not test_only:
-        _start_from_shared(hparams, manifests)
+        _start_main_model(hparams, manifests)
     metrics = _describe(hparams, manifests, yaml_file, given)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     brain = KeywordSpottingBrain(
@@ -290,9 +290,9 @@ def _test_noises(hparams):
     return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
 
 
-def _start_from_shared(hparams, manifests):
-    """Starts the main model from a trained shared one, which must not know the speakers asked."""
-    folder = hparams.get("shared_folder")
+def _start_main_model(hparams, manifests):
+    """Starts from a trained main model, which must not know the speakers asked."""
+    folder = hparams.get("start_folder")
     if folder is None or hparams["checkpointer"].find_checkpoint() is not None:
         return
     load_main_model(hparams["modules"]["model"].main_model, folder)
@@ -301,8 +301,8 @@ def _start_from_shared(hparams, manifests):
     asked = {row["spk_id"] for split in ("valid", "test") for row in manifests[split]}
     if known & asked:
         raise ValueError(
-            f"The shared model in {folder} was trained on {len(known & asked)} speakers that are "
-            f"to be asked, such as {min(known & asked)}; give the --shared_folder of the same fold."
+            f"The main model in {folder} was trained on {len(known & asked)} speakers that are "
+            f"to be asked, such as {min(known & asked)}; give the --start_folder of the same fold."
         )
 
 

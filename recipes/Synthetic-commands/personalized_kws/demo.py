@@ -1,4 +1,4 @@
-"""Trains the shared system, then the personalized one that starts from it, and compares them.
+"""Trains the main model, from it the shared and the personalized system, and compares these.
 
 > python demo.py
 """
@@ -12,19 +12,19 @@ from vofp_plugin.cli import main as vofp
 
 RECIPE = Path(__file__).resolve().parent
 RESULTS = RECIPE / "results"
-SYSTEMS = ("shared", "vofp")
+COMPARED = ("shared", "vofp")
 
 
 def main():
     """Trains, and prints the comparison; returns the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit that ends a training too
-    for system in SYSTEMS:
+    for system in ("main_model", *COMPARED):
         print(f"Training {system}.yaml", flush=True)
         command = [sys.executable, "train.py", f"hparams/{system}.yaml"]
         if subprocess.run(command, cwd=RECIPE).returncode:
             print("The training failed.", file=sys.stderr)
             return 1
-    runs = [str(RESULTS / system / "fold0_seed0") for system in SYSTEMS]
+    runs = [str(RESULTS / system / "fold0_seed0") for system in COMPARED]
     return vofp(["compare", *runs, f"--output_folder={RESULTS / 'comparison'}"])
 
 

@@ -1,0 +1,62 @@
+"""Systems start from a trained main model, which must not know the speakers asked."""
+
+import shutil
+
+import pytest
+import torch
+from tiny_runs import run_google
+
+from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, google_corpus, cache_folder):
+    folder = tmp_path_factory.mktemp("runs") / "main_model"
+    run_google("main_model.yaml", google_corpus, folder, cache_folder)
+    return folder
+
+
+@pytest.fixture
+def start(google_corpus, cache_folder, tmp_path):
+    """Runs vofp.yaml from the main model of a folder."""
+
+    def run(folder, *options):
+        option = f"--start_folder={folder}"
+        return run_google("vofp.yaml", google_corpus, tmp_path, cache_folder, option, *options)
+
+    return run
+
+
+def test_main_model_starts_from_the_last_checkpoint(trained, start, monkeypatch):
+    started = {}
+
+    def remember(brain, *args, **kwargs):
+        started.update(brain.modules.model.main_model.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KeywordSpottingBrain, "fit_speakers", remember)
+    with pytest.raises(KeyboardInterrupt):
+        start(trained)
+    state = torch.load(max(trained.glob("save/CKPT*/model.ckpt")), weights_only=True)
+    assert state.keys() == {f"main_model.{name}" for name in started}
+    assert all(torch.equal(state[f"main_model.{name}"], x) for name, x in started.items())
+
+
+def test_missing_main_model_is_told(start, tmp_path):
+    with pytest.raises(FileNotFoundError, match="Found no trained main model .* Train it first"):
+        start(tmp_path / "nothing")
+
+
+def test_main_model_of_another_size_or_damaged_is_told(trained, start, tmp_path):
+    with pytest.raises(ValueError, match="Cannot start from the main model .* train it again"):
+        start(trained, '--main={"channels":24}')
+    damaged = shutil.copytree(trained, tmp_path / "damaged")
+    for file in damaged.glob("save/CKPT*/model.ckpt"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="Cannot start from the main model"):
+        start(damaged)
+
+
+def test_main_model_that_knows_the_speakers_asked_is_refused(trained, start):
+    with pytest.raises(ValueError, match="trained on .* speakers that are to be asked"):
+        start(trained, "--fold=1")

@@ -65,6 +65,25 @@ def test_monte_carlo_is_seeded_and_differs_from_the_mean(
     assert scores_of(again, "own_sampled", 3) == scores_of(metrics, "own_sampled", 3)
 
 
+def test_refused_enrollment_is_none_and_two_speakers_are_neither(finished_run):
+    metrics = read_metrics(finished_run)
+    none, own, stranger = (
+        scores_of(metrics, kind, shots)
+        for kind, shots in (("none", 0), ("own", 3), ("stranger", 3))
+    )
+    for condition, scores in scores_of(metrics, "silence", 3).items():
+        for speaker, score in scores.items():
+            assert score == pytest.approx(none[condition][speaker], abs=1e-5)
+    for kind in ("clipped", "two_speakers"):
+        assert scores_of(metrics, kind, 3) not in (none, own, stranger)
+
+
+def test_unknown_kind_of_bad_enrollment_is_refused(google_corpus, cache_folder, tmp_path):
+    with pytest.raises(ValueError, match="Got bad_enrollments .'music'.; expected some of silence"):
+        option = "--bad_enrollments=[music]"
+        run_google("vofp.yaml", google_corpus, tmp_path, cache_folder, option)
+
+
 TINY_SWEEP = '--model={"steps":[1,3],"learning_rates":[0.003]}'
 
 

@@ -20,13 +20,6 @@ CODE_SIZE = 6
 each_aggregation = pytest.mark.parametrize("aggregation", ["mean", "bayesian"])
 
 
-def make_labelled_encoder(aggregation="mean"):
-    """An encoder that has learned something of its labels."""
-    encoder = make_encoder(aggregation, labelled=True, num_classes=4)
-    nn.init.normal_(encoder.label_embedding.weight)
-    return encoder
-
-
 def make_encoder(aggregation="mean", **settings):
     return EnrollmentEncoder(
         ConvEmbedding(8, channels=12, lin_neurons=10),
@@ -187,7 +180,7 @@ class Frames(nn.Module):
 
 @each_aggregation
 def test_labels_change_the_code(aggregation):
-    encoder = make_labelled_encoder(aggregation)
+    encoder = make_encoder(aggregation, labelled=True, num_classes=4)
     feats, lens = random_enrollment()[:2]
     codes = [
         encode(encoder, Enrollment(feats, lens, torch.tensor(labels)))
@@ -198,7 +191,7 @@ def test_labels_change_the_code(aggregation):
 
 
 def test_label_belongs_to_its_utterance():
-    encoder = make_labelled_encoder()
+    encoder = make_encoder(labelled=True, num_classes=4)
     feats, lens = random_enrollment()[:2]
     labels, order = torch.tensor([[0, 1, 2], [3, 1, 0]]), torch.tensor([2, 0, 1])
     expected = encode(encoder, Enrollment(feats, lens, labels))

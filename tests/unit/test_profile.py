@@ -30,8 +30,6 @@ def make_model(seed=0, code_size=8, labelled=False):
         labelled=labelled,
         num_classes=5,
     )
-    if labelled:
-        nn.init.normal_(encoder.label_embedding.weight)
     return PersonalizedModel(main_model, encoder, personalizer).eval()
 
 

@@ -185,9 +185,8 @@ class EnrollmentEncoder(nn.Module):
         self.labelled = labelled
         num_outputs = code_size + 1 if self.bayesian else code_size
         self.factor = nn.Linear(embedding_size or embedding_model.size, num_outputs)
-        if labelled:  # a scale and a shift of the values by the word said, none at the start
+        if labelled:  # a scale and a shift of the values by the word said
             self.label_embedding = nn.Embedding(num_classes, 2 * code_size)
-            nn.init.zeros_(self.label_embedding.weight)
         self.code_norm = nn.LayerNorm(code_size)
 
     def summarize(self, enrollment):

@@ -13,8 +13,9 @@ import time
 import torch
 from torch import nn
 
+from vofp_plugin.lobes.activation_embedding import ActivationEmbedding
 from vofp_plugin.lobes.ds_cnn import DSCNN
-from vofp_plugin.lobes.enrollment import ConvEmbedding, Enrollment, EnrollmentEncoder
+from vofp_plugin.lobes.enrollment import Enrollment, EnrollmentEncoder
 from vofp_plugin.lobes.fine_tuned import FineTunedModel
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.lobes.personalized import PersonalizedModel
@@ -72,7 +73,7 @@ def layer_ratio(layer, item_shape):
 def personalized_model():
     """The default personalized keyword spotter."""
     main_model = DSCNN(num_classes=12)
-    encoder = EnrollmentEncoder(ConvEmbedding(), aggregation="bayesian")
+    encoder = EnrollmentEncoder(ActivationEmbedding(main_model), aggregation="bayesian")
     hyper_personalizer = HyperPersonalizer(main_model, TARGETS)
     return PersonalizedModel(main_model, encoder, hyper_personalizer).eval()
 

@@ -44,14 +44,14 @@ class ActivationEmbedding(nn.Module):
     def __init__(self, main_model, layers=("*.norm", "classifier"), num_features=40):
         super().__init__()
         self._main_model = (main_model,)  # in a tuple, lest its parameters be ours too
-        named = [(name, layer) for name, layer in main_model.named_modules() if name]
+        names = [name for name, _ in main_model.named_modules() if name]
         for pattern in layers:
-            if not any(fnmatchcase(name, pattern) for name, _ in named):
+            if not any(fnmatchcase(name, pattern) for name in names):
                 raise ValueError(
                     f"Layer pattern {pattern!r} matches nothing. Layers that exist: "
-                    f"{', '.join(name for name, _ in named)}."
+                    f"{', '.join(names)}."
                 )
-        self.layers = [n for n, _ in named if any(fnmatchcase(n, p) for p in layers)]
+        self.layers = [n for n in names if any(fnmatchcase(n, p) for p in layers)]
         self.size = self._probe(num_features)
         self.standardize = nn.BatchNorm1d(self.size, affine=False)
 

@@ -142,6 +142,8 @@ def run(prepare, argv=None):
         _start_main_model(hparams, manifests)
     metrics = _describe(hparams, manifests, yaml_file, given)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
+    bad = _bad_enrollments(manifests["test"], hparams, classes)
+    conditions = {name: condition._replace(bad=bad) for name, condition in conditions.items()}
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -241,14 +243,14 @@ def class_encoder(hparams, manifests, test_only):
 def evaluation_data(hparams, rows, classes, num_draws):
     """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
-    conditions, bad = {}, _bad_enrollments(rows, hparams, classes)
+    conditions = {}
     for name, settings in hparams["conditions"].items():
         if not isinstance(settings, dict) or settings.keys() - {"snr", "other_noise"}:
             raise ValueError(
                 f"Got the condition {name}: {settings}; expected {{}} for no noise, or snr: [low, "
                 "high] in dB, with other_noise: True for another kind of noise in the enrollment."
             )
-        conditions[name] = _condition(rows, hparams, classes, **settings)._replace(bad=bad)
+        conditions[name] = _condition(rows, hparams, classes, **settings)
     return draws, conditions
 
 
@@ -276,12 +278,13 @@ def _bad_enrollments(rows, hparams, classes):
         )
     if "own" not in hparams["modules"]["model"].enrollments:
         return bad
+    noises = _test_noises(hparams) if set(kinds) - {TWO_SPEAKERS} else []
     for kind in kinds:
         if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker; one is of one speaker
             if max(hparams["test_shots"]) > 1:
                 bad[kind] = _utterances(rows, hparams, classes)
         else:
-            spoiled = BadCondition(kind, _test_noises(hparams))
+            spoiled = BadCondition(kind, noises)
             bad[kind] = _utterances(rows, hparams, classes, spoiled, load_bad_utterances)
     return bad
 

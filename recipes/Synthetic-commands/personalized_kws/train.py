@@ -3,12 +3,7 @@
 > python train.py hparams/main_model.yaml
 > python train.py hparams/vofp.yaml
 
-main_model.yaml comes first: the others start from it. Systems: shared.yaml and shared_large.yaml
-(one model for everybody), vofp.yaml (weights from the enrollment of each speaker),
-vofp_labelled.yaml (which knows the words of the enrollment) and vofp_delta.yaml (its deterministic
-ablation). Baselines: film.yaml and concatenation.yaml (a speaker embedding), fine_tuned.yaml and
-nearest_mean.yaml (the shared model, adapted to labelled enrollment by settings that validation
-speakers chose).
+main_model.yaml comes first: the others start from it. Each YAML in hparams/ says what it is.
 """
 
 from synthetic_commands_prepare import prepare_synthetic_commands

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "brains": {"nnet", "lobes", "dataio", "utils", "brains"},
     "inference": EVERYTHING - {"brains"},
     "utils/runner.py": EVERYTHING,
+    "utils/profiling.py": {"nnet"},
     "utils/trials.py": {"utils", "dataio"},
     "cli.py": EVERYTHING,
 }

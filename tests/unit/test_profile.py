@@ -106,11 +106,18 @@ def test_bad_utterances_are_left_out_and_told(model, front_end, wavs, warnings):
     ]
 
 
-def test_clipped_utterance_is_used_and_told(model, front_end, wavs, warnings):
-    profile = enroll(model, front_end, [(30 * wavs[0]).clamp(-1, 1)])
-    assert profile.num_used == 1 and profile.quality.reason == "clipped (1 of 1)"
+def test_clipped_utterance_is_used_and_told_and_a_badly_clipped_one_left_out(
+    model, front_end, wavs, warnings
+):
+    clipped = [(gain * wavs[0]).clamp(-1, 1) for gain in (10, 50)]
+    profile = enroll(model, front_end, clipped)
+    assert profile.num_used == 1
+    assert profile.quality.reason == "clipped (1 of 2), badly clipped (1 of 2)"
     assert profile.quality.score < 0.5
-    assert warnings() == ["Enrollment: clipped (1 of 1)."]
+    assert warnings() == [
+        "Left out utterance 2: badly clipped.",
+        "Enrollment: clipped (1 of 2), badly clipped (1 of 2).",
+    ]
 
 
 def test_two_speakers_are_told(model, front_end, wavs, warnings):

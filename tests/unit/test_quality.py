@@ -13,6 +13,7 @@ from vofp_plugin.dataio.bad_enrollment import (
 )
 from vofp_plugin.dataio.noise import COLOURS, coloured_noise, load_noises, mix
 from vofp_plugin.dataio.quality import (
+    BADLY_CLIPPED,
     CLIPPED,
     NOISE_ONLY,
     SILENT,
@@ -77,10 +78,14 @@ def test_silence_is_refused(wav):
     assert quality.reason == SILENT and quality.refused and quality.score < 0.5
 
 
-def test_clipped_speech_is_told_but_not_refused():
-    quality = assess((20 * utter()).clamp(-1, 1))
-    assert quality.reason == CLIPPED and quality.score < 0.5 and not quality.refused
-    assert assess(0.1 * (20 * utter()).clamp(-1, 1)).reason == CLIPPED  # turned down later
+@pytest.mark.parametrize(
+    ("gain", "reason"), [(10.0, CLIPPED), (50.0, BADLY_CLIPPED)], ids=["some", "much"]
+)
+def test_clipped_speech_is_told_and_refused_where_it_is_much(gain, reason):
+    quality = assess((gain * utter()).clamp(-1, 1))
+    assert quality.reason == reason and quality.score < 0.5
+    assert quality.refused == (reason == BADLY_CLIPPED)
+    assert assess(0.1 * (gain * utter()).clamp(-1, 1)).reason == reason  # turned down later
 
 
 def test_loudness_and_padding_change_little():
@@ -149,7 +154,7 @@ def test_bad_utterance_is_found_and_drawn_once_for_all(kind, noises):
     condition = BadCondition(kind, noises)
     wav = condition.add(utter(), ROW)
     assert assess(wav).reason in {"silence": (SILENT,), "noise": (NOISE_ONLY,)}.get(
-        kind, (CLIPPED,)
+        kind, (BADLY_CLIPPED,)
     )
     assert torch.equal(BadCondition(kind, noises).add(utter(), ROW), wav)
     assert not torch.equal(condition.add(utter(), {**ROW, "ID": "up_2"}), wav)

@@ -12,6 +12,7 @@ import torch
 SILENT = "silence"
 NOISE_ONLY = "noise only"
 CLIPPED = "clipped"
+BADLY_CLIPPED = "badly clipped"
 WINDOW, HOP = 0.032, 0.010  # s
 
 
@@ -36,8 +37,8 @@ class Quality(NamedTuple):
 
     @property
     def refused(self):
-        """Whether the utterance says nothing about the speaker, and must not be enrolled."""
-        return self.reason in (SILENT, NOISE_ONLY)
+        """Whether the utterance says too little about the speaker, and must not be enrolled."""
+        return self.reason in (SILENT, NOISE_ONLY, BADLY_CLIPPED)
 
 
 def assess(wav, sample_rate=16000):
@@ -71,11 +72,14 @@ def assess(wav, sample_rate=16000):
     level = _ramp(_loudest(power), -70.0, -50.0)  # dB
     modulation = _ramp(_modulation(power, sample_rate), 5.0, 13.0)  # dB
     voicing = _ramp(_voicing(power, sample_rate), 0.09, 0.12)
-    wholeness = _ramp(_share_at_peak(wav), 0.010, 0.0)
+    share_at_peak = _share_at_peak(wav)
+    wholeness = _ramp(share_at_peak, 0.010, 0.0)
     if level < 0.5:
         return Quality(level, SILENT)
     if min(modulation, voicing) < 0.5:
         return Quality(min(modulation, voicing), NOISE_ONLY)
+    if share_at_peak > 0.05:
+        return Quality(wholeness, BADLY_CLIPPED)
     if wholeness < 0.5:
         return Quality(wholeness, CLIPPED)
     return Quality(min(level, modulation, voicing, wholeness))

@@ -5,6 +5,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
+from vofp_plugin.nnet.evaluation_mode import evaluation_mode
+
 
 class ActivationEmbedding(nn.Module):
     """Means and standard deviations over time of what chosen layers of the main model put out.
@@ -92,13 +94,8 @@ class ActivationEmbedding(nn.Module):
 
     def _probe(self, num_features):
         (main_model,) = self._main_model
-        was_training = {module: module.training for module in main_model.modules()}
-        main_model.eval()  # running statistics must not move
-        try:
+        with evaluation_mode(main_model):
             return self._activations(torch.zeros(1, 101, num_features)).shape[1]
-        finally:
-            for module, training in was_training.items():
-                module.training = training
 
 
 def mean_and_std_over_time(x):

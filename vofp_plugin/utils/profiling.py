@@ -3,6 +3,8 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vofp_plugin.nnet.evaluation_mode import evaluation_mode
+
 
 def count_parameters(model):
     """Counts the parameters of a model.
@@ -48,13 +50,10 @@ def count_multiply_adds(model, x):
     >>> count_multiply_adds(torch.nn.Linear(3, 2), torch.randn(5, 3))
     6
     """
-    was_training = {module: module.training for module in model.modules()}
-    # Running statistics must not move, and batch normalization refuses to train on one item.
-    model.eval()
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(x[:1])
-    finally:
-        for module, training in was_training.items():
-            module.training = training
+    with (
+        evaluation_mode(model),
+        torch.no_grad(),
+        FlopCounterMode(display=False) as counter,
+    ):
+        model(x[:1])
     return counter.get_total_flops() // 2

@@ -7,7 +7,7 @@ import pytest
 from tiny_corpus import SAMPLE_RATE, speak, write
 from tiny_runs import run_google
 
-PLAIN = ("--augmentations=[]", "--test_draws=4")
+PLAIN = ("--augmentations=[]", "--fea_augment=null", "--test_draws=4")
 
 
 def accuracies(metrics):

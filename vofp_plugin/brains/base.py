@@ -45,7 +45,8 @@ class PersonalizedBrain(sb.Brain):
         "weight_decay",
         "train_logger",
     )
-    HPARAMS_OPTIONAL = ("personalizer_lr", "speaker_contrast")  # for models with an encoder
+    # SpeechBrain's Augmenter of features, and what only models with an encoder need.
+    HPARAMS_OPTIONAL = ("fea_augment", "personalizer_lr", "speaker_contrast")
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -63,10 +64,13 @@ class PersonalizedBrain(sb.Brain):
         num_speakers = len(batch.id) // shape.per_speaker
         # Seeded by step, so that a resumed run draws what an uninterrupted one does.
         generator = seeded("step", self.hparams.seed, self.optimizer_step, get_rank() or 0)
-        torch.manual_seed(generator.initial_seed())  # for dropout, which takes no generator
+        # For dropout and SpeechBrain's augmentations, which take no generator.
+        torch.manual_seed(generator.initial_seed())
         feats = batch.feats.data
         for augment in self.hparams.augmentations:
             feats = augment(feats, num_speakers, generator)
+        if getattr(self.hparams, "fea_augment", None) is not None:
+            feats, _ = self.hparams.fea_augment(feats, batch.relative_length)
         enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
         contrast = 0.0
         if hasattr(self.hparams, "speaker_contrast"):

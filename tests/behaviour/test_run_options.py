@@ -1,8 +1,10 @@
 """What SpeechBrain users expect of the command line."""
 
 import shutil
+from unittest.mock import patch
 
 import pytest
+from speechbrain.augment.augmenter import Augmenter
 from tiny_runs import GOOGLE, folder_contents, run_google
 
 from vofp_plugin.utils.configuration import plain_values, resolve_yaml
@@ -65,6 +67,16 @@ def test_run_option_in_the_yaml(run_with, tmp_path):
 def test_training_options(run_with, option):
     metrics = run_with(option, "--num_epochs=1")["run/metrics.json"]
     assert metrics["training"]["steps"] == (1 if "accumulation" in option else 3)
+
+
+def test_speechbrains_augmenter_changes_features_in_training_alone(run_with, tmp_path):
+    with patch.object(Augmenter, "forward", autospec=True, side_effect=Augmenter.forward) as calls:
+        masked = run_with()["run/metrics.json"]
+    assert calls.call_count == masked["training"]["steps"] == 6
+    folder = f"--output_folder={tmp_path / 'run' / 'plain'}"
+    plain = run_with("--fea_augment=null", folder)["run/plain/metrics.json"]
+    losses = [run["training"]["epochs"][0]["train_nll"] for run in (masked, plain)]
+    assert losses[0] != losses[1]
 
 
 def test_debug_leaves_a_finished_run_alone(run_with, finished_run, tmp_path):

@@ -117,7 +117,19 @@ def check_personalizer(section):
     assert encoder(summary).shape == (2, section["code_size"])
 
 
+def check_augmentation(section):
+    feats = torch.rand(6, 101, 40)
+    warped = section["virtual_speaker"](feats, 2)
+    assert warped.shape == feats.shape and not torch.equal(warped, feats)
+    torch.manual_seed(0)
+    masked = [section["fea_augment"](feats.clone(), torch.ones(6))[0] for _ in range(20)]
+    hidden = torch.stack([(x != feats).float().mean() for x in masked])
+    assert 0.02 < hidden.mean() < 0.3 and (hidden == 0).any(), "some utterances stay whole"
+    assert all(x.shape == feats.shape for x in masked)
+
+
 CHECKS = {
+    "augmentations": check_augmentation,
     "front_ends": check_front_end,
     "main_models": check_main_model,
     "personalizers": check_personalizer,
@@ -137,5 +149,5 @@ def test_fragments_have_no_unread_key():
     for path in FRAGMENTS.glob("*/*.yaml"):
         text = path.read_text()
         keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
-        made = {"front_end", "main_model", "encoder"}
+        made = {"front_end", "main_model", "encoder", "virtual_speaker", "fea_augment"}
         assert made & set(keys) and set(keys) - made <= set(re.findall(r"<(\w+)>", text)), path

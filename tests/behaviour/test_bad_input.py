@@ -61,6 +61,7 @@ def nothing(folder):
         ("Override 'beeta' not found in .*yaml. Keys that exist: seed, .*, beta", ("--beeta=1",)),
         (r"main in .*ds_cnn.yaml does not: chanels\. Keys that exist", ("--main={chanels: 3}",)),
         ("an override is no valid YAML", ("--test_shots=[1,3",)),
+        ("An override of .*vofp.yaml does not fit it", ("--fea_augment={repeat_augment: 2}",)),
         (
             "'no_layer' matches no .* Layers that exist: .*classifier",
             ("--targets={no_layer: full}",),
@@ -202,6 +203,9 @@ def test_refused_before_training(refuse, message, option):
     assert not list(folder.glob("save/CKPT*"))
 
 
+CHANNELS = '--targets={"*.norm": channel, classifier: channel}'
+
+
 @pytest.fixture
 def run_folder(finished_run, tmp_path):
     """Copy of the folder of a finished run, for tests to spoil."""
@@ -215,6 +219,10 @@ def run_folder(finished_run, tmp_path):
         (r"other settings: num_epochs 2 \(now 3\)", ("--num_epochs=3",)),
         (r"other settings: fold 0 \(now 1\)", ("--fold=1",)),
         (r"other settings: fold 0 \(now 1\)", ("--test_only", "--fold=1")),
+        (r"other settings: targets \S+: channel classifier: full \(now", (CHANNELS,)),
+        (r"other settings: main .*channels: 48.* \(now .*channels: 16", ("--main={channels: 16}",)),
+        (r"other settings: noise !new:.* \(now", ("--noise={probability: 0.5}",)),
+        (r"other settings: episodes !name:.* \(now", ("--episodes={none_fraction: 0.5}",)),
     ],
 )
 def test_folder_of_another_run_is_left_alone(refuse, run_folder, message, options):

@@ -4,9 +4,11 @@ import shutil
 from unittest.mock import patch
 
 import pytest
+import torch
 from speechbrain.augment.augmenter import Augmenter
 from tiny_runs import GOOGLE, folder_contents, run_google
 
+from vofp_plugin.brains import base
 from vofp_plugin.utils.configuration import plain_values, resolve_yaml
 from vofp_plugin.utils.reports import read_metrics
 
@@ -48,6 +50,8 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     targets = text[text.index("targets:") : text.index("mode:")]
     assert "norm" in targets and "classifier" not in targets
     assert "channels: 16" in text and "num_blocks: 4" in text
+    tilted = resolve_yaml(film, "data_folder: x\nvirtual_speakers: {tilt: 3.0}")
+    assert "tilt: 3.0" in tilted and "tilt: 9.0" not in tilted
     yaml = tmp_path / "slower.yaml"
     yaml.write_text(f"base: {film}\nmain_lr: 0.001\n")
     again = resolve_yaml(yaml, overrides)
@@ -67,6 +71,23 @@ def test_run_option_in_the_yaml(run_with, tmp_path):
 def test_training_options(run_with, option):
     metrics = run_with(option, "--num_epochs=1")["run/metrics.json"]
     assert metrics["training"]["steps"] == (1 if "accumulation" in option else 3)
+
+
+def test_accumulated_batches_are_drawn_apart_and_the_schedule_ends_with_the_training(run_with):
+    schedule = torch.optim.lr_scheduler.OneCycleLR
+    with patch.object(base, "seeded", side_effect=base.seeded) as seeds:
+        with patch.object(torch.optim.lr_scheduler, "OneCycleLR", side_effect=schedule) as cycles:
+            metrics = run_with("--grad_accumulation_factor=2", "--episodes_per_epoch=4")
+    draws = [call.args for call in seeds.call_args_list]
+    assert len(draws) == len(set(draws)) == 8
+    steps = metrics["run/metrics.json"]["training"]["steps"]
+    assert {call.kwargs["total_steps"] for call in cycles.call_args_list} == {steps + 1} == {5}
+
+
+def test_augmenter_that_makes_more_utterances_is_refused(run_with):
+    with patch.object(Augmenter, "forward", lambda _, feats, lens: (feats.repeat(2, 1, 1), lens)):
+        with pytest.raises(ValueError, match="Got 88 utterances of fea_augment for 44; .*leave"):
+            run_with()
 
 
 def test_speechbrains_augmenter_changes_features_in_training_alone(run_with, tmp_path):

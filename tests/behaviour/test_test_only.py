@@ -22,7 +22,9 @@ def test_test_set_again_gives_the_same_numbers(run_folder, google_corpus, cache_
     before = folder_contents(run_folder)
     metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     assert scores(metrics) == scores(read_metrics(run_folder))
-    assert scores(read_metrics(run_folder / "test")) == scores(read_metrics(run_folder))
+    again = read_metrics(run_folder / "test")
+    assert scores(again) == scores(read_metrics(run_folder))
+    assert again["training"] == read_metrics(run_folder)["training"]
     after = folder_contents(run_folder)
     new = {name.partition("/")[0] for name in after if name not in before}
     assert new == {"test"} and after.items() >= before.items()
@@ -53,6 +55,13 @@ def test_another_manifest_at_another_place(
     assert (run_folder / "two_words" / "report.md").is_file()
     assert (run_folder / "metrics.json").read_bytes() == before
     assert not (run_folder / "manifests").exists()
+
+
+def test_speakers_that_are_known_are_told(run_folder, google_corpus, cache_folder, caplog):
+    annotation = f"--test_annotation={run_folder / 'manifests' / 'train.csv'}"
+    options = ("--test_only", annotation, "--test_shots=[2]")
+    run_google("vofp.yaml", google_corpus, run_folder, cache_folder, *options)
+    assert "10 of the 10 speakers to be asked were seen in training" in caplog.text
 
 
 def test_last_checkpoint_is_tested(run_folder, google_corpus, cache_folder):

@@ -122,10 +122,16 @@ def check_augmentation(section):
     warped = section["virtual_speaker"](feats, 2)
     assert warped.shape == feats.shape and not torch.equal(warped, feats)
     torch.manual_seed(0)
-    masked = [section["fea_augment"](feats.clone(), torch.ones(6))[0] for _ in range(20)]
-    hidden = torch.stack([(x != feats).float().mean() for x in masked])
-    assert 0.02 < hidden.mean() < 0.3 and (hidden == 0).any(), "some utterances stay whole"
+    masked = [section["fea_augment"](feats.clone(), torch.ones(6))[0] for _ in range(40)]
     assert all(x.shape == feats.shape for x in masked)
+    hidden = torch.stack([x != feats for x in masked])  # (episodes, utterances, T, F)
+    frames, bands = hidden.all(dim=3).sum(dim=2), hidden.all(dim=2).sum(dim=2)
+    assert frames.max() == section["masked_frames"] - 1
+    assert bands.max() == section["masked_bands"] - 1
+    for masks in (frames, bands):
+        episodes = (masks > 0).any(dim=1)
+        assert 0.25 < episodes.float().mean() < 0.75, "half of the episodes"
+        assert (masks[episodes].max(dim=1).values > masks[episodes].min(dim=1).values).all()
 
 
 CHECKS = {

@@ -143,8 +143,10 @@ def test_contrast_is_the_cross_entropy_of_cosine_similarities():
     torch.testing.assert_close(contrast(codes, others), 0.3 * expected)
 
 
-def test_contrast_of_one_speaker_is_zero():
-    assert SpeakerContrast()(torch.randn(1, 3), torch.randn(1, 3)) == 0
+@pytest.mark.parametrize("num_speakers", [0, 1])
+def test_contrast_of_one_speaker_or_none_is_zero(num_speakers):
+    codes = torch.randn(num_speakers, 3)
+    assert SpeakerContrast()(codes, torch.randn(num_speakers, 3)) == 0
 
 
 @pytest.mark.parametrize("settings", [{"weight": -1.0}, {"temperature": 0.0}])

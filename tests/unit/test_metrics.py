@@ -123,6 +123,8 @@ def test_harm_counts_more_than_the_margin_only():
     assert harm([0.9, 0.9, 0.9], [0.89, 0.88, 0.91])[0] == pytest.approx(1 / 3)
     share, low, high = harm(torch.full((40,), 0.9), torch.tensor([0.7] * 10 + [0.9] * 30))
     assert low < share == 0.25 < high
+    # By hand: z^2 / (n + z^2) with z = 1.96.
+    assert harm(torch.ones(24), torch.ones(24)) == pytest.approx((0.0, 0.0, 0.1380), abs=1e-4)
     with pytest.raises(ValueError, match="got 2 speakers in the baseline and 1"):
         harm([0.9, 0.9], [0.9])
 

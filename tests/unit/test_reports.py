@@ -268,8 +268,8 @@ def speaker_of_two_folds(runs):
     ("spoil", "message"),
     [
         (other_recipe, "expected one; compare them apart"),
-        (other_speaker, "other test speakers of fold 0, such as (anna|zoe)"),
-        (lost_speaker, "other test speakers of fold 0, such as anna"),
+        (other_speaker, "other test speakers or queries of fold 0, such as those of (anna|zoe)"),
+        (lost_speaker, "other test speakers or queries of fold 0, such as those of anna"),
         (twice, "two runs of vofp with fold 0 and seed 0"),
         (lost_fold, r"no run of shared_large on fold \[1\]"),
         (lost_seed, r"shared with \{0: 2, 1: 1\} seeds by fold"),
@@ -305,7 +305,7 @@ def test_table_shows_what_the_rows_say(rows):
 
 def test_table_of_chosen_rows_has_no_empty_column(rows):
     table = comparison_table([row for row in rows if row["metric"] == "accuracy"])
-    assert "| System | Enrollment | K | Accuracy (%) | Speakers | Queries | Runs |" in table
+    assert "| System | Enrollment | K | Accuracy (%) | Speakers | Answers | Runs |" in table
     assert "Harm" not in table and "vs:" not in table
     with pytest.raises(ValueError, match="got no row"):
         comparison_table([])

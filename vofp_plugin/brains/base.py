@@ -5,6 +5,7 @@ with them, and the loss is the evidence lower bound of `Elbo`.
 """
 
 import json
+import random
 import time
 
 import speechbrain as sb
@@ -62,15 +63,23 @@ class PersonalizedBrain(sb.Brain):
         batch = batch.to(self.device)
         shape = self.hparams.episode_shape
         num_speakers = len(batch.id) // shape.per_speaker
-        # Seeded by step, so that a resumed run draws what an uninterrupted one does.
-        generator = seeded("step", self.hparams.seed, self.optimizer_step, get_rank() or 0)
+        # Seeded by batch, so that a resumed run draws what an uninterrupted one does.
+        parts = self.grad_accumulation_factor
+        batch_number = self.optimizer_step * parts + self.step % parts
+        generator = seeded("step", self.hparams.seed, batch_number, get_rank() or 0)
         # For dropout and SpeechBrain's augmentations, which take no generator.
         torch.manual_seed(generator.initial_seed())
+        random.seed(generator.initial_seed())
         feats = batch.feats.data
         for augment in self.hparams.augmentations:
             feats = augment(feats, num_speakers, generator)
         if getattr(self.hparams, "fea_augment", None) is not None:
             feats, _ = self.hparams.fea_augment(feats, batch.relative_length)
+            if len(feats) != len(batch.id):
+                raise ValueError(
+                    f"Got {len(feats)} utterances of fea_augment for {len(batch.id)}; expected as "
+                    "many: leave out concat_original, parallel_augment and repeat_augment."
+                )
         enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
         contrast = 0.0
         if hasattr(self.hparams, "speaker_contrast"):
@@ -107,7 +116,8 @@ class PersonalizedBrain(sb.Brain):
         rates = {"main": (main, self.hparams.main_lr)}
         if others:
             rates["personalizer"] = (others, self.hparams.personalizer_lr)
-        steps = self.hparams.epoch_counter.limit * self.hparams.episodes_per_epoch
+        steps = self.hparams.episodes_per_epoch // self.grad_accumulation_factor
+        steps *= self.hparams.epoch_counter.limit
         self.optimizers_dict, self.schedules = {}, {}
         for name, (parameters, rate) in rates.items():
             parameters = [p for p in parameters if p.requires_grad]

@@ -121,10 +121,12 @@ class SpeakerContrast(torch.nn.Module):
         Arguments
         ---------
         codes : torch.Tensor
-            Of N speakers, (N, D).
+            Of N speakers, (N, D); of no speaker the term is zero.
         others : torch.Tensor
             Of other utterances of the same speakers in the same order, (N, D).
         """
+        if len(codes) == 0:
+            return codes.sum()
         codes, others = (torch.nn.functional.normalize(x, dim=1) for x in (codes, others))
         similarity = codes @ others.T / self.temperature
         speakers = torch.arange(len(codes), device=codes.device)

@@ -54,6 +54,14 @@ def resolve_yaml(yaml_file, overrides):
         ) from error
     except YAMLError as error:
         raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
+    except ValueError as error:
+        if "structure" not in str(error):
+            raise
+        raise ValueError(  # HyperPyYAML's is a tuple, which does not say what to do
+            f"An override of {yaml_file} does not fit it; expected the keys of a section where "
+            "there is a section, and a value elsewhere. What is a !ref or an !include without keys "
+            f"can be changed where it points to. Got: {' '.join(overrides.split())}"
+        ) from error
 
 
 def read_yaml(yaml_file):
@@ -122,6 +130,19 @@ def _blocks(text):
         if block.strip() and not block.lstrip().startswith("#"):  # the comment above all keys
             blocks[block.strip().partition(":")[0]] = block.strip("\n")
     return blocks
+
+
+def settings(text):
+    """{top-level key: its value or section} of resolved YAML text, each in one line.
+
+    Example
+    -------
+    >>> settings("seed: 0  # of all draws\\nelbo: &id003 !new:Elbo\\n  beta: 1.0\\n")
+    {'seed': '0', 'elbo': '!new:Elbo beta: 1.0'}
+    """
+    plain = re.sub(r"[&*]id\d+\b|(?:^|\s)#[^\n]*", "", text, flags=re.MULTILINE)  # no anchors
+    blocks = _blocks(plain).items()
+    return {key: " ".join(block.partition(":")[2].split()) for key, block in blocks}
 
 
 def plain_values(text):

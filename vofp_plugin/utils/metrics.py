@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import torch
+from scipy.stats import binomtest
 
 MIN_SPEAKERS = 20  # below this number a bootstrap interval is too narrow to be honest
 MAX_SIGN_FLIPS = 20  # values of an exact sign-flip test, which visits 2 ** values sums
@@ -193,7 +194,8 @@ def harm(baseline, system, margin=0.01):
     share : float
         In [0, 1].
     low, high : float or None
-        As in ``bootstrap_mean``.
+        The 95 % Wilson interval, which has a width even where nobody is harmed; None below
+        ``MIN_SPEAKERS`` speakers.
 
     Raises
     ------
@@ -207,7 +209,11 @@ def harm(baseline, system, margin=0.01):
     """
     baseline, system = _pairs(baseline, system)
     rounding = 1e-9  # 0.90 - 0.89 must not count as more than 0.01
-    return bootstrap_mean((baseline - system > margin + rounding).double())
+    harmed = (baseline - system > margin + rounding).sum().item()
+    if len(baseline) < MIN_SPEAKERS:
+        return harmed / len(baseline), None, None
+    interval = binomtest(harmed, len(baseline)).proportion_ci(method="wilson")
+    return harmed / len(baseline), interval.low, interval.high
 
 
 def hardest_fifth(accuracies):

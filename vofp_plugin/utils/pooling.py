@@ -119,7 +119,7 @@ def pool_systems(runs):
     ------
     ValueError
         If the runs cannot be compared: no run, several recipes, a run given twice, a fold with
-        different test speakers, a speaker tested in two folds, a system that lacks a fold or was
+        different test speakers or queries, a speaker tested in two folds, a system that lacks a fold or was
         evaluated in other ways by some of its runs, folds with different numbers of seeds of
         "shared".
     """
@@ -212,20 +212,22 @@ def _check_cells(name, runs):
 
 
 def _check_speakers(runs):
-    fold_of, speakers_of = {}, {}
+    fold_of, asked_in = {}, {}
     for run in runs:
-        by_cell = defaultdict(set)
+        by_cell = defaultdict(dict)
         for entry in run["per_speaker"]:
-            by_cell[cell_of(entry)].add(entry["speaker"])
-        for cell, speakers in by_cell.items():
-            expected = speakers_of.setdefault(run["fold"], speakers)
-            if speakers != expected:
+            by_cell[cell_of(entry)][entry["speaker"]] = entry["num_queries"]
+        for cell, asked in by_cell.items():
+            expected = asked_in.setdefault(run["fold"], asked)
+            differing = {speaker for speaker, _ in asked.items() ^ expected.items()}
+            if differing:
                 raise ValueError(
-                    f"got {run['system']} (seed {run['seed']}, {cell}) with other test speakers "
-                    f"of fold {run['fold']}, such as {min(speakers ^ expected)}; expected the "
-                    "same ones in every run; evaluate all systems on the same manifest"
+                    f"got {run['system']} (seed {run['seed']}, {cell}) with other test speakers or "
+                    f"queries of fold {run['fold']}, such as those of {min(differing)}; expected "
+                    "the same ones in every run; evaluate all systems on the same manifest, with "
+                    "the same test_draws, min_queries and largest K"
                 )
-        for speaker in speakers_of[run["fold"]]:
+        for speaker in asked_in[run["fold"]]:
             if fold_of.setdefault(speaker, run["fold"]) != run["fold"]:
                 raise ValueError(
                     f"got speaker {speaker} in the test sets of the folds {fold_of[speaker]} and "

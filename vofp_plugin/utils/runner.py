@@ -26,7 +26,7 @@ from vofp_plugin.dataio.utterances import (
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml
+from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml, settings
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
@@ -60,15 +60,8 @@ READ_KEYS = (
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
 # Settings that may differ when a run is started again: they change nothing in its training.
-MAY_CHANGE = (
-    "output_folder",
-    "cache_folder",
-    "num_classes",
-    "skip_prep",
-    "test_draws",
-    "test_samples",
-    "bad_enrollments",
-)
+KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
+MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
 SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
 SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
@@ -124,10 +117,12 @@ def run(prepare, argv=None):
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
         overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
         hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
-    check_folder(hparams, resolve_yaml(yaml_file, overrides), test_only)
+    check_folder(hparams, yaml_file, overrides, test_only)
     if not test_only:
         run_on_main(prepare, kwargs=hparams["prepare"])
     manifests = read_manifests(hparams, test_only)
+    if test_only:
+        _warn_of_known_speakers(hparams, manifests["test"])
     classes = class_encoder(hparams, manifests, test_only)
     overrides = f"{overrides}\nnum_classes: {len(classes)}"
     hparams = load_yaml(yaml_file, overrides, READ_KEYS)
@@ -152,10 +147,10 @@ def run(prepare, argv=None):
     )
     if not test_only:
         _fit(brain, hparams, manifests, classes)
-    metrics["training"] = _training(brain)
     if isinstance(brain.modules.model, AdaptedModel):
         metrics["sweep"] = _sweep(brain, hparams, manifests, classes, test_only)
     _evaluate(brain, draws, conditions, metrics)
+    metrics["training"] = _training(brain)  # once the checkpoint that tells of it is loaded
     if if_main_process():
         report = write_report(metrics, folder)
         print(comparison_table(metrics["results"]))
@@ -163,7 +158,7 @@ def run(prepare, argv=None):
     return metrics
 
 
-def check_folder(hparams, text, test_only):
+def check_folder(hparams, yaml_file, overrides, test_only):
     """Refuses an output folder with checkpoints that other settings made, or with none to test.
 
     Their numbers would be reported as those of these settings. A test may change settings, but
@@ -172,8 +167,9 @@ def check_folder(hparams, text, test_only):
     Arguments
     ---------
     hparams : dict
-    text : str
-        The resolved YAML of this run.
+    yaml_file : str or Path
+    overrides : str
+        YAML text.
     test_only : bool
     """
     if test_only and not _class_file(hparams).is_file():
@@ -185,15 +181,24 @@ def check_folder(hparams, text, test_only):
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
         return
-    old, new = plain_values(before.read_text(encoding="utf-8")), plain_values(text)
-    fixed = {"seed", "fold"} if test_only else new.keys() - set(MAY_CHANGE)
+    old = settings(before.read_text(encoding="utf-8"))
+    # What may change is also read by other sections: there too, it is as it was.
+    kept = "\n".join(f"{key}: {old[key]}" for key in KEPT if key in old)
+    new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
+    fixed = {"seed", "fold"} if test_only else new.keys() - {*KEPT, *MAY_CHANGE}
     changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
+    # Objects are made of the other keys, and named where these do not tell.
+    changed = [key for key in changed if not old[key].startswith("!")] or changed
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings: "
-            + ", ".join(f"{key} {old[key]} (now {new[key]})" for key in changed)
+            + ", ".join(f"{key} {_short(old[key])} (now {_short(new[key])})" for key in changed)
             + ". Give another --output_folder, delete that folder, or give the settings of its run."
         )
+
+
+def _short(text, most=60):
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def read_manifests(hparams, test_only):
@@ -306,6 +311,23 @@ def _start_main_model(hparams, manifests):
         raise ValueError(
             f"The main model in {folder} was trained on {len(known & asked)} speakers that are "
             f"to be asked, such as {min(known & asked)}; give the --start_folder of the same fold."
+        )
+
+
+def _warn_of_known_speakers(hparams, rows):
+    """Says so if some of the speakers to be asked are no unseen ones."""
+    folder = Path(hparams["output_folder"]) / "manifests"
+    paths = [folder / f"{split}.csv" for split in ("train", "valid")]
+    manifests = [read_manifest(path) for path in paths if path.is_file()]
+    seen = {row["spk_id"] for manifest in manifests for row in manifest.values()} - {SILENCE}
+    asked = {row["spk_id"] for row in rows} - {SILENCE}
+    if seen & asked:
+        logger.warning(
+            "%d of the %d speakers to be asked were seen in training or validation, such as %s; "
+            "what they answer says nothing about unseen speakers.",
+            len(seen & asked),
+            len(asked),
+            min(seen & asked),
         )
 
 

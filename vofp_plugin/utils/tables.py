@@ -43,13 +43,15 @@ HEADLINE = (
 )
 LEGEND = {
     "": "Means over unseen speakers; in brackets the 95 % bootstrap interval over speakers, in "
-    "parentheses p of the exact sign-flip test where there are fewer than 20 speakers. `shared` is "
-    "the mean of its seeds, without the one that chose the hardest fifth.",
+    "parentheses p of the exact sign-flip test where there are fewer than 20 speakers. Both take "
+    "the trainings as they are: what another seed would change is not in them. `shared` is the mean "
+    "of its seeds, without the one that chose the hardest fifth. Answers: a query counts once in "
+    "every enrollment draw.",
     "vs_": "vs: this row minus that one, paired by speaker, in points of accuracy, or in "
     "nats, where less is better. Stranger, none, own and K = 1 (own) are of the same system; vofp "
     "is with own enrollment.",
-    "personal_share": "Personal share: (own - stranger) / (own - shared), where the gain over "
-    "shared is beyond doubt.",
+    "personal_share": "Personal share: (own - stranger) / (own - shared), where the interval of "
+    "the gain over shared is above zero.",
     "error_reduction": "Error reduction: against the better of shared and shared_large on "
     "validation speakers.",
     "harm": "Harm: share of speakers more than one point of accuracy (0.01 nats) worse than "
@@ -132,7 +134,7 @@ def _table(rows, metrics):
     if not lines:
         return None
     headings = ["System", "Enrollment", "K", *(METRICS[metric][0] for metric in metrics)]
-    table = [[*headings, "Speakers", "Queries", "Runs"]]
+    table = [[*headings, "Speakers", "Answers", "Runs"]]
     table.append(["---", "---", *["---:"] * (len(table[0]) - 2)])
     for key in sorted(lines, key=_line_order):
         cells = [_figure(lines[key].get(metric), *METRICS[metric][1:]) for metric in metrics]

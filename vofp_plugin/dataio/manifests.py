@@ -473,7 +473,7 @@ def speaker_folds(speakers, fold, num_folds=5, valid_fraction=0.15):
 def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     """Writes train.csv, valid.csv and test.csv, disjoint by speaker and free of duplicates.
 
-    Rows of ``SILENCE`` are dealt one by one, as if each were a speaker.
+    Rows of ``SILENCE`` bring their "split": no speaker and no fold says where they belong.
 
     Arguments
     ---------
@@ -486,8 +486,7 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     num_folds : int
         Number of folds.
     speakers : dict
-        {split: speakers} of an official division, in place of `speaker_folds`; the fold then
-        deals only the rows of ``SILENCE``.
+        {split: speakers} of an official division, in place of `speaker_folds`.
 
     Raises
     ------
@@ -505,17 +504,15 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     3
     """
     rows = drop_duplicates(rows)
-    silence = [row["ID"] for row in rows if row["spk_id"] == SILENCE]
     if speakers is None:
         speakers = speaker_folds({row["spk_id"] for row in rows} - {SILENCE}, fold, num_folds)
     _check_no_shared_speaker(speakers)
     speaker_split = _split_by_name(speakers)
-    silence_split = _split_by_name(speaker_folds(silence, fold, num_folds)) if silence else {}
 
     split_rows = {split: [] for split in SPLITS}
     for row in rows:
         silent = row["spk_id"] == SILENCE
-        split = silence_split[row["ID"]] if silent else speaker_split.get(row["spk_id"])
+        split = row["split"] if silent else speaker_split.get(row["spk_id"])
         if split is None:
             raise ValueError(f"Speaker {row['spk_id']} is in no split; expected one of {SPLITS}.")
         split_rows[split].append(row)

@@ -119,9 +119,9 @@ def pool_systems(runs):
     ------
     ValueError
         If the runs cannot be compared: no run, several recipes, a run given twice, a fold with
-        different test speakers or queries, a speaker tested in two folds, a system that lacks a fold or was
-        evaluated in other ways by some of its runs, folds with different numbers of seeds of
-        "shared".
+        different test speakers or queries, a speaker tested in two folds, a system that lacks a
+        fold or was evaluated in other ways by some of its runs, folds with different numbers of
+        seeds of "shared".
     """
     if not runs:
         raise ValueError("got no run, expected at least one to compare")

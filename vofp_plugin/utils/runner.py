@@ -249,13 +249,13 @@ def evaluation_data(hparams, rows, classes, num_draws):
     """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
     conditions = {}
-    for name, settings in hparams["conditions"].items():
-        if not isinstance(settings, dict) or settings.keys() - {"snr", "other_noise"}:
+    for name, noise in hparams["conditions"].items():
+        if not isinstance(noise, dict) or noise.keys() - {"snr", "other_noise"}:
             raise ValueError(
-                f"Got the condition {name}: {settings}; expected {{}} for no noise, or snr: [low, "
+                f"Got the condition {name}: {noise}; expected {{}} for no noise, or snr: [low, "
                 "high] in dB, with other_noise: True for another kind of noise in the enrollment."
             )
-        conditions[name] = _condition(rows, hparams, classes, **settings)
+        conditions[name] = _condition(rows, hparams, classes, **noise)
     return draws, conditions
 
 

@@ -114,7 +114,7 @@ def prepare_google_speech_commands(
     ]
     if classes == 12:
         num_keywords = sum(row["command"] != UNKNOWN for row in rows)
-        rows += silence_rows(data_folder, num_keywords, num_folds)
+        rows += silence_rows(data_folder, num_keywords)
     write_splits(rows, save_folder, fold or 0, num_folds, speakers=official)
     mark_prepared(save_folder, options)
 
@@ -159,23 +159,35 @@ def choose_utterances(utterances, classes):
     return chosen
 
 
-def silence_rows(data_folder, num_keywords, num_folds):
-    """Rows of cuts of background noise that never overlap, so that no noise is in two splits."""
-    cuts = {}
+def silence_rows(data_folder, num_keywords):
+    """Rows of cuts of background noise that never overlap.
+
+    The first half of every noise is for training, the second one for validation and test, as in
+    `vofp_plugin.dataio.noise.load_noises`: so no noise is asked that was added in training.
+    """
+    cuts = {"train": {}, "asked": {}}
     paths = (data_folder / NOISE_FOLDER).glob("*")
     for path in sorted(path for path in paths if path.suffix in AUDIO_SUFFIXES):
         noise = utterance_row(path, data_folder, SILENCE, SILENCE)
-        for start in range(0, noise["stop"] - CUT + 1, CUT):
-            cut = {"ID": f"{noise['ID']}_{start}", "start": start, "stop": start + CUT}
-            cuts[cut["ID"]] = {**noise, **cut, "duration": 1.0}
-    fewest = 2 * num_folds  # each split needs some
-    if len(cuts) < fewest:
-        logger.warning(
-            "Left out, too little noise (got %d s, needed %d s): %s", len(cuts), fewest, SILENCE
-        )
+        middle = (noise["stop"] + 1) // 2
+        for part, start, stop in (("train", 0, middle), ("asked", middle, noise["stop"])):
+            for begin in range(start, stop - CUT + 1, CUT):
+                cut = {"ID": f"{noise['ID']}_{begin}", "start": begin, "stop": begin + CUT}
+                cuts[part][cut["ID"]] = {**noise, **cut, "duration": 1.0}
+    num_rows = round(SILENCE_FRACTION * num_keywords)
+    train, asked = (
+        stable_shuffle(cuts[part])[: max(fewest, round(share * num_rows))]
+        for part, share, fewest in (("train", 0.7, 1), ("asked", 0.3, 2))
+    )
+    if len(train) < 1 or len(asked) < 2:
+        logger.warning("Left out, less than 2 s in half of the noise of this copy: %s", SILENCE)
         return []
-    num_rows = max(fewest, round(SILENCE_FRACTION * num_keywords))
-    return [cuts[row_id] for row_id in stable_shuffle(cuts)[:num_rows]]
+    num_valid = len(asked) // 2
+    split_of = dict.fromkeys(train, "train")
+    split_of |= dict.fromkeys(asked[:num_valid], "valid")
+    split_of |= dict.fromkeys(asked[num_valid:], "test")
+    rows = cuts["train"] | cuts["asked"]
+    return [{**rows[name], "split": split} for name, split in split_of.items()]
 
 
 def official_speakers(data_folder, utterances):

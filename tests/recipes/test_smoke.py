@@ -13,6 +13,7 @@ from hyperpyyaml import load_hyperpyyaml
 from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
 from tiny_runs import RECIPES, TINY, from_scratch, load_prepare
 
+from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.reports import read_metrics
 from vofp_plugin.utils.runner import run
@@ -25,7 +26,7 @@ CORPORA = {
 }
 SHARED = {("shared", 0)}
 ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
-BAD = {(kind, 3) for kind in ("silence", "noise", "clipped", "two_speakers")}
+BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
 DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean")
 CONDITIONS = ("quiet", "noise", "other_noise")

@@ -149,13 +149,20 @@ def noises():
     return load_noises(None, "test", seconds=4.0)
 
 
+REASONS = {
+    "silence": SILENT,
+    "noise": NOISE_ONLY,
+    "clipped": BADLY_CLIPPED,
+    "slightly_clipped": CLIPPED,
+}
+
+
 @pytest.mark.parametrize("kind", UTTERANCE_KINDS)
 def test_bad_utterance_is_found_and_drawn_once_for_all(kind, noises):
     condition = BadCondition(kind, noises)
     wav = condition.add(utter(), ROW)
-    assert assess(wav).reason in {"silence": (SILENT,), "noise": (NOISE_ONLY,)}.get(
-        kind, (BADLY_CLIPPED,)
-    )
+    assert assess(wav).reason == REASONS[kind]
+    assert assess(wav).refused == (kind != "slightly_clipped")
     assert torch.equal(BadCondition(kind, noises).add(utter(), ROW), wav)
     assert not torch.equal(condition.add(utter(), {**ROW, "ID": "up_2"}), wav)
 
@@ -174,7 +181,7 @@ def test_bad_conditions_have_their_levels(noises):
 def test_bad_conditions_are_told_apart(noises):
     prints = [BadCondition(kind, noises).fingerprint() for kind in UTTERANCE_KINDS]
     prints += [BadCondition("noise", noises[:2]).fingerprint()]
-    assert len(set(prints)) == 4
+    assert len(set(prints)) == 5
 
 
 def test_half_of_two_speakers_is_the_stranger():

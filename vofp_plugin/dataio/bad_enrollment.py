@@ -7,7 +7,7 @@ import torch
 from vofp_plugin.dataio.noise import random_chunks
 from vofp_plugin.utils.seeds import number_of, seeded
 
-UTTERANCE_KINDS = ("silence", "noise", "clipped")
+UTTERANCE_KINDS = ("silence", "noise", "clipped", "slightly_clipped")
 TWO_SPEAKERS = "two_speakers"
 
 
@@ -20,7 +20,8 @@ class BadCondition:
     ---------
     kind : str
         "silence" (a room at -90 to -60 dB of full scale), "noise" (noise as loud as the
-        utterance was, without it) or "clipped" (20 to 30 dB too loud, cut at full scale).
+        utterance was, without it), "clipped" (20 to 30 dB too loud, cut at full scale) or
+        "slightly_clipped" (so loud that 0.5 to 4 % of the samples are cut).
     noises : list of torch.Tensor
         (L,) each, longer than a clip; a speaker has one of them.
 
@@ -49,6 +50,10 @@ class BadCondition:
         if self.kind == "clipped":
             gain = _draw_gain(20.0, 30.0, generator)
             return (gain * wav / wav.abs().max().clamp(min=1e-9)).clamp(-1, 1)
+        if self.kind == "slightly_clipped":
+            share = 0.005 + 0.035 * torch.rand(1, generator=generator).item()
+            size = wav.abs()[wav != 0]  # without padding
+            return (wav / size.quantile(1 - share)).clamp(-1, 1) if len(size) else wav
         noise = self.noises[number_of(row["spk_id"]) % len(self.noises)]
         chunk = random_chunks(noise, len(wav), 1, generator)[0]
         level = _draw_gain(-90.0, -60.0, generator) if self.kind == "silence" else _level(wav)

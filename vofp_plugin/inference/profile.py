@@ -90,8 +90,8 @@ class Profile(NamedTuple):
     def add(self, model, front_end, wavs, labels=None):
         """Enrolls further utterances.
 
-        Utterances without speech and badly clipped ones are left out, and a warning says why; of the others, a warning
-        says what is doubtful.
+        Utterances without speech and badly clipped ones are left out, and a warning says why; of
+        the others, a warning says what is doubtful.
 
         Arguments
         ---------

@@ -1,4 +1,4 @@
-"""Rewrite the tables of the READMEs from results.csv, or check them.
+"""Rewrite the tables of the READMEs and RESULTS.md of recipes from results.csv, or check them.
 
 > python recipes/tables.py [--check]
 
@@ -63,7 +63,7 @@ def rewrite(text, rows):
 
 
 def main(argv=None, root=ROOT):
-    """Rewrite or check all READMEs under the root; return the exit status."""
+    """Rewrite or check all pages under the root; return the exit status."""
     parser = argparse.ArgumentParser(description="Make the tables of the READMEs from results.csv")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a table differs")
     check = parser.parse_args(argv).check
@@ -72,7 +72,7 @@ def main(argv=None, root=ROOT):
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     status = 0
-    for path in [root / "README.md", *sorted((root / "recipes").rglob("README.md"))]:
+    for path in [root / "README.md", *sorted((root / "recipes").glob("*/*/*.md"))]:
         text = path.read_text(encoding="utf-8")
         try:
             new_text = rewrite(text, rows)

@@ -9,7 +9,7 @@ from speechbrain.augment.augmenter import Augmenter
 from tiny_runs import GOOGLE, folder_contents, run_google
 
 from vofp_plugin.brains import base
-from vofp_plugin.utils.configuration import plain_values, resolve_yaml
+from vofp_plugin.utils.configuration import resolve_yaml, settings
 from vofp_plugin.utils.reports import read_metrics
 
 
@@ -46,7 +46,7 @@ def test_override_with_a_space_and_of_a_base_yaml(run_with):
 def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     film, overrides = GOOGLE / "hparams" / "film.yaml", "data_folder: x\nmain: {channels: 16}"
     text = resolve_yaml(film, overrides)
-    assert plain_values(text)["aggregation"] == "mean"
+    assert settings(text)["aggregation"] == "mean"
     targets = text[text.index("targets:") : text.index("mode:")]
     assert "norm" in targets and "classifier" not in targets
     assert "channels: 16" in text and "num_blocks: 4" in text

@@ -70,16 +70,7 @@ class PersonalizedBrain(sb.Brain):
         # For dropout and SpeechBrain's augmentations, which take no generator.
         torch.manual_seed(generator.initial_seed())
         random.seed(generator.initial_seed())
-        feats = batch.feats.data
-        for augment in self.hparams.augmentations:
-            feats = augment(feats, num_speakers, generator)
-        if getattr(self.hparams, "fea_augment", None) is not None:
-            feats, _ = self.hparams.fea_augment(feats, batch.relative_length)
-            if len(feats) != len(batch.id):
-                raise ValueError(
-                    f"Got {len(feats)} utterances of fea_augment for {len(batch.id)}; expected as "
-                    "many: leave out concat_original, parallel_augment and repeat_augment."
-                )
+        feats = self._augment(batch, num_speakers, generator)
         enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
         contrast = 0.0
         if hasattr(self.hparams, "speaker_contrast"):
@@ -88,6 +79,21 @@ class PersonalizedBrain(sb.Brain):
         weights, kl = self.modules.model.draw(enrollment, generator)
         log_probs = self.modules.model(queries.feats.flatten(0, 1), weights)
         return log_probs, queries.labels.flatten(), kl, contrast
+
+    def _augment(self, batch, num_speakers, generator):
+        """Features of an episode, changed alike for a speaker, then each utterance by itself."""
+        feats = batch.feats.data
+        for augment in self.hparams.augmentations:
+            feats = augment(feats, num_speakers, generator)
+        if getattr(self.hparams, "fea_augment", None) is None:
+            return feats
+        feats, _ = self.hparams.fea_augment(feats, batch.relative_length)
+        if len(feats) != len(batch.id):
+            raise ValueError(
+                f"Got {len(feats)} utterances of fea_augment for {len(batch.id)}; expected as "
+                "many: leave out concat_original, parallel_augment and repeat_augment."
+            )
+        return feats
 
     def _contrast(self, summary, queries):
         """Contrast of the codes of enrolled speakers to those of their queries."""

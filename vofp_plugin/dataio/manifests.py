@@ -352,6 +352,17 @@ def _typed_row(row, place, data_root):
     }
 
 
+def speakers_of(rows):
+    """Names of all who speak in manifest rows; ``SILENCE`` is nobody.
+
+    Example
+    -------
+    >>> speakers_of([{"spk_id": "ann"}, {"spk_id": SILENCE}, {"spk_id": "ann"}])
+    {'ann'}
+    """
+    return {row["spk_id"] for row in rows} - {SILENCE}
+
+
 def check_disjoint(manifests):
     """Refuses manifests that share a speaker.
 
@@ -505,7 +516,7 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     """
     rows = drop_duplicates(rows)
     if speakers is None:
-        speakers = speaker_folds({row["spk_id"] for row in rows} - {SILENCE}, fold, num_folds)
+        speakers = speaker_folds(speakers_of(rows), fold, num_folds)
     _check_no_shared_speaker(speakers)
     speaker_split = _split_by_name(speakers)
 
@@ -523,7 +534,7 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     (Path(save_folder) / RECORD).unlink(missing_ok=True)  # it tells of the files replaced here
     for split in SPLITS:
         write_manifest(split_rows[split], paths[split])
-        num_speakers = len({row["spk_id"] for row in split_rows[split]} - {SILENCE})
+        num_speakers = len(speakers_of(split_rows[split]))
         logger.info(
             "%s: %d speakers, %d utterances", paths[split], num_speakers, len(split_rows[split])
         )

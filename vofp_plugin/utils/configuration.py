@@ -143,8 +143,3 @@ def settings(text):
     plain = re.sub(r"[&*]id\d+\b|(?:^|\s)#[^\n]*", "", text, flags=re.MULTILINE)  # no anchors
     blocks = _blocks(plain).items()
     return {key: " ".join(block.partition(":")[2].split()) for key, block in blocks}
-
-
-def plain_values(text):
-    """{top-level key: value} of YAML text, for values of one line."""
-    return dict(re.findall(r"^([a-z]\w*): *([^#\n]+?) *(?:#.*)?$", text, flags=re.MULTILINE))

@@ -50,10 +50,6 @@ def count_multiply_adds(model, x):
     >>> count_multiply_adds(torch.nn.Linear(3, 2), torch.randn(5, 3))
     6
     """
-    with (
-        evaluation_mode(model),
-        torch.no_grad(),
-        FlopCounterMode(display=False) as counter,
-    ):
+    with evaluation_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(x[:1])
     return counter.get_total_flops() // 2

@@ -15,7 +15,7 @@ from speechbrain.utils.run_opts import RunOptions
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS, BadCondition
 from vofp_plugin.dataio.features import NoiseCondition
-from vofp_plugin.dataio.manifests import SILENCE, check_disjoint, read_manifest
+from vofp_plugin.dataio.manifests import check_disjoint, read_manifest, speakers_of
 from vofp_plugin.dataio.noise import load_noises
 from vofp_plugin.dataio.utterances import (
     Condition,
@@ -26,7 +26,7 @@ from vofp_plugin.dataio.utterances import (
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import load_yaml, plain_values, resolve_yaml, settings
+from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
@@ -111,7 +111,7 @@ def run(prepare, argv=None):
     yaml_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:] if argv is None else argv)
     ddp_init_group(run_opts)
     test_only = run_opts.test_only
-    given = plain_values(overrides)
+    given = settings(overrides)
     # Without its checkpointer, a YAML makes no folder yet.
     hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
@@ -305,8 +305,8 @@ def _start_main_model(hparams, manifests):
         return
     load_main_model(hparams["modules"]["model"].main_model, folder)
     trained = read_manifest(Path(folder) / "manifests" / "train.csv", hparams["data_folder"])
-    known = {row["spk_id"] for row in trained.values()} - {SILENCE}
-    asked = {row["spk_id"] for split in ("valid", "test") for row in manifests[split]}
+    known = speakers_of(trained.values())
+    asked = speakers_of(manifests["valid"] + manifests["test"])
     if known & asked:
         raise ValueError(
             f"The main model in {folder} was trained on {len(known & asked)} speakers that are "
@@ -319,8 +319,8 @@ def _warn_of_known_speakers(hparams, rows):
     folder = Path(hparams["output_folder"]) / "manifests"
     paths = [folder / f"{split}.csv" for split in ("train", "valid")]
     manifests = [read_manifest(path) for path in paths if path.is_file()]
-    seen = {row["spk_id"] for manifest in manifests for row in manifest.values()} - {SILENCE}
-    asked = {row["spk_id"] for row in rows} - {SILENCE}
+    seen = set().union(*(speakers_of(manifest.values()) for manifest in manifests))
+    asked = speakers_of(rows)
     if seen & asked:
         logger.warning(
             "%d of the %d speakers to be asked were seen in training or validation, such as %s; "
@@ -416,7 +416,7 @@ def _describe(hparams, manifests, yaml_file, overrides):
         },
         "data": {
             split: {
-                "speakers": len({row["spk_id"] for row in rows} - {SILENCE}),
+                "speakers": len(speakers_of(rows)),
                 "utterances": len(rows),
             }
             for split, rows in manifests.items()

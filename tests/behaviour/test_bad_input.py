@@ -98,11 +98,16 @@ def test_bad_yaml(refuse, tmp_path, text, message):
     assert nothing(refuse(message, yaml=yaml))
 
 
-@pytest.mark.parametrize("condition", ["5", "{snr: [5, 10], oter_noise: True}"])
+@pytest.mark.parametrize("condition", ["5", "{snr: [5, 10], enrolment: quiet}"])
 def test_condition_of_another_form(refuse, condition):
     refuse(
         "Got the condition street: .*; expected {} for no", f"--conditions={{street: {condition}}}"
     )
+
+
+def test_condition_of_another_enrollment(refuse):
+    condition = "--conditions={street: {snr: [5, 10], enrollment: car}}"
+    refuse("Got a condition with enrollment: car; expected one of quiet, other_noise", condition)
 
 
 def test_override_of_what_a_baseline_has_no_use_for(refuse):

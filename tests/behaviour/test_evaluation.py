@@ -21,7 +21,7 @@ def scores_of(metrics, enrollment, shots):
     return scores
 
 
-def test_queries_of_other_noise_are_those_of_noise(
+def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
     monkeypatch, finished_run, google_corpus, cache_folder, tmp_path
 ):
     """The very same features, of which only the enrollment differs."""
@@ -37,8 +37,10 @@ def test_queries_of_other_noise_are_those_of_noise(
     with pytest.raises(Enough) as taken:
         run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")
     (conditions,) = taken.value.args
-    assert list(conditions) == ["quiet", "noise", "other_noise"]
-    quiet, noise, other = conditions.values()
+    assert list(conditions) == ["quiet", "noise", "other_noise", "quiet_enrollment"]
+    quiet, noise, other, quiet_enrollment = conditions.values()
+    assert quiet_enrollment.queries.feats.filename == noise.queries.feats.filename
+    assert quiet_enrollment.enrollment.feats.filename == quiet.queries.feats.filename
     assert other.queries.feats.filename == noise.queries.feats.filename
     assert noise.enrollment.feats.filename == noise.queries.feats.filename
     assert quiet.enrollment.feats.filename == quiet.queries.feats.filename

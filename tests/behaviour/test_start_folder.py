@@ -7,6 +7,7 @@ import torch
 from tiny_runs import run_google
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.utils.reports import read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,27 @@ def test_main_model_of_another_size_or_damaged_is_told(trained, start, tmp_path)
 def test_main_model_that_knows_the_speakers_asked_is_refused(trained, start):
     with pytest.raises(ValueError, match="trained on .* speakers that are to be asked"):
         start(trained, "--fold=1")
+
+
+def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, tmp_path):
+    """Without an epoch, an adapted model answers as its start does; and so it does once more."""
+    arguments = ("nearest_mean.yaml", google_corpus, tmp_path, cache_folder)
+    options = ("--num_epochs=0", f"--start_folder={trained}")
+    first, again = (run_google(*arguments, *options) for _ in range(2))
+    assert first["training"]["steps"] == again["training"]["steps"] == 0
+    assert first["per_speaker"] == again["per_speaker"]
+    shared, none = (
+        {
+            (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
+            for row in metrics["per_speaker"]
+            if row["shots"] == 0
+        }
+        for metrics in (read_metrics(trained), first)
+    )
+    assert none == shared
+    assert (tmp_path / "sweep.json").is_file()
+
+
+def test_nothing_to_train_and_nothing_to_start_from_is_told(google_corpus, cache_folder, tmp_path):
+    with pytest.raises(ValueError, match="Got no start_folder and no epoch to train: give"):
+        run_google("nearest_mean.yaml", google_corpus, tmp_path, cache_folder, "--num_epochs=0")

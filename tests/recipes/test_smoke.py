@@ -29,7 +29,7 @@ ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
 DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean")
-CONDITIONS = ("quiet", "noise", "other_noise")
+CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 
 def expected_of(system):

@@ -141,6 +141,31 @@ def test_feature_noise_of_a_speaker_has_one_kind(front_end):
     assert slopes.mean(dim=1).std() > 5, "between speakers"
 
 
+def test_enrollment_elsewhere_is_in_noise_or_not_whatever_the_queries_are(front_end):
+    feats = smooth_feats(1200)
+    feature_noise = FeatureNoise(
+        front_end, snr=[0.0, 0.0], probability=0.5, max_shots=2, elsewhere=0.6, chunks=2
+    )
+    changed = (feature_noise(feats, num_speakers=300) - feats).abs().amax(dim=(1, 2))
+    enrolled, asked = (changed.view(300, 4) > 0.1).split(2, dim=1)
+    for part in (enrolled, asked):
+        assert (part.all(dim=1) == part.any(dim=1)).all()
+        assert part.float().mean() == pytest.approx(0.5, abs=0.1)
+    # Of those elsewhere, half are in noise where they were not, or not where they were.
+    differs = enrolled[:, 0] != asked[:, 0]
+    assert differs.float().mean() == pytest.approx(0.3, abs=0.08)
+
+
+def test_enrollment_elsewhere_leaves_the_queries_as_they_are(front_end):
+    """And so what a shared model, without enrollment places, was trained on."""
+    feats, noisy = smooth_feats(40), []
+    for max_shots in (0, 2):
+        feature_noise = FeatureNoise(front_end, max_shots=max_shots, elsewhere=1.0, chunks=2)
+        noisy.append(feature_noise(feats, 10, torch.Generator().manual_seed(0)).view(10, 4, -1))
+    assert torch.equal(noisy[0][:, 2:], noisy[1][:, 2:])
+    assert not torch.equal(noisy[0][:, :2], noisy[1][:, :2])
+
+
 def test_feature_noise_only_adds_power(front_end):
     feats = smooth_feats(6)
     noisy = FeatureNoise(front_end, snr=[0.0, 20.0], probability=1.0, chunks=2)(feats, 3)

@@ -242,10 +242,10 @@ class History:
         self._terms.append(terms)
 
     def finish(self, epoch):
-        """Ends an epoch."""
+        """Ends an epoch, of any number of steps."""
         means = {
             f"train_{name}": sum(terms[name] for terms in self._terms) / len(self._terms)
-            for name in self._terms[0]
+            for name in (self._terms[0] if self._terms else ())
         }
         self.epochs.append({"epoch": epoch, **means, "seconds": self._elapsed()})
         self._terms, self._seconds = [], 0.0

@@ -39,7 +39,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
     HPARAMS_NEEDED = (*PersonalizedBrain.HPARAMS_NEEDED, "test_shots", "test_samples")
 
     def fit_speakers(self, train_set, speakers, valid_condition, valid_draws):
-        """Trains on episodes, and validates on draws after every epoch.
+        """Trains on episodes, and validates on draws after every epoch; or once, without epochs.
 
         Arguments
         ---------
@@ -52,7 +52,11 @@ class KeywordSpottingBrain(PersonalizedBrain):
         """
         self.episodes = self.hparams.episodes(speakers, rank=get_rank() or 0)
         self.train_set, self.condition = train_set, valid_condition
-        self.fit(self.hparams.epoch_counter, train_set, _draw_loader(valid_draws))
+        valid_set = _draw_loader(valid_draws)
+        self.fit(self.hparams.epoch_counter, train_set, valid_set)
+        if not self.history.epochs:  # no epoch to train: the start is validated and kept
+            self.history.finish(epoch=0)
+            self._fit_valid(valid_set, epoch=0, enable=False)
 
     def evaluate_draws(self, condition, draws, settings=None):
         """Evaluates the last checkpoint.

@@ -12,7 +12,9 @@ NEPERS = math.log(10) / 10  # of a power, in one dB
 
 
 class FeatureNoise(nn.Module):
-    """Adds the power of noise to that of speech, of one kind for all utterances of a speaker.
+    """Adds the power of noise to that of speech, of one kind for all queries of a speaker.
+
+    The enrollment is in the same noise, or somewhere else: then in noise of its own, or in none.
 
     Powers add up to cross terms, which are zero on average. The noises are read, and their
     features computed, when the first batch comes.
@@ -27,6 +29,10 @@ class FeatureNoise(nn.Module):
         Lowest and highest signal-to-noise ratio of an utterance, in dB.
     probability : float
         Share of speakers in noise.
+    max_shots : int
+        Enrollment places, which come first among the items of a speaker.
+    elsewhere : float
+        Share of speakers who enroll in another place than they ask.
     chunks : int
         Pieces of one clip's length cut of each noise.
 
@@ -39,12 +45,23 @@ class FeatureNoise(nn.Module):
     torch.Size([6, 101, 40])
     """
 
-    def __init__(self, front_end, noise_folder=None, snr=(0.0, 20.0), probability=0.5, chunks=100):
+    def __init__(
+        self,
+        front_end,
+        noise_folder=None,
+        snr=(0.0, 20.0),
+        probability=0.5,
+        max_shots=0,
+        elsewhere=0.0,
+        chunks=100,
+    ):
         super().__init__()
         self.front_end = front_end
         self.noise_folder = noise_folder
         self.snr = snr
         self.probability = probability
+        self.max_shots = max_shots
+        self.elsewhere = elsewhere
         self.chunks = chunks
         self.noises = None
 
@@ -52,16 +69,31 @@ class FeatureNoise(nn.Module):
         """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
         if self.noises is None:
             self.noises = self._noise_features()
-        items = len(feats) // num_speakers
-        kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
-        noisy = torch.rand(num_speakers, generator=generator) < self.probability
+        here = self._draw_places(num_speakers, generator)
         chunk = torch.randint(0, self.chunks, (len(feats),), generator=generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(len(feats), 1, 1, generator=generator)
-        noise = self.noises[kinds.repeat_interleave(items), chunk]
+        kinds, noisy = self._move_enrollment(here, len(feats) // num_speakers, generator)
+        noise = self.noises[kinds, chunk]
         gain = _level(feats).cpu() - _level(noise) - snr
-        gain = torch.where(noisy.repeat_interleave(items).view(-1, 1, 1), gain, -torch.inf)
+        gain = torch.where(noisy.view(-1, 1, 1), gain, -torch.inf)
         return _add_power(feats, (noise + gain).to(feats.device))
+
+    def _move_enrollment(self, here, items, generator):
+        """Kind of noise of every utterance, (N * items,), and whether it is in it at all."""
+        num_speakers = len(here[0])
+        others = self._draw_places(num_speakers, generator)
+        moved = torch.rand(num_speakers, 1, generator=generator) < self.elsewhere
+        moved = moved & (torch.arange(items) < self.max_shots)
+        return [
+            torch.where(moved, other.unsqueeze(1), place.unsqueeze(1)).flatten()
+            for place, other in zip(here, others, strict=True)
+        ]
+
+    def _draw_places(self, num_speakers, generator):
+        """Kind of noise where each speaker is, (N,), and whether there is noise at all."""
+        kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
+        return kinds, torch.rand(num_speakers, generator=generator) < self.probability
 
     def _noise_features(self):
         """Features of chunks of every kind of noise, (kinds, chunks, T, F), in dB."""

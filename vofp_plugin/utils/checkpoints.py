@@ -97,9 +97,9 @@ def load_main_model(main_model, folder):
     checkpoint = Checkpointer(save).find_checkpoint() if save.is_dir() else None
     if checkpoint is None:
         raise FileNotFoundError(
-            f"Found no trained main model in {folder}. Train it first, by main_model.yaml with the "
-            "same fold and seed; or give its --start_folder, or --start_folder=null to start "
-            "from random weights."
+            f"Found no trained main model in {folder}. Train it first, by the YAML that the folder "
+            "is named after, with the same fold and seed; or give its --start_folder, or "
+            "--start_folder=null to start from random weights."
         )
     try:
         state = torch.load(checkpoint.paramfiles["model"], map_location="cpu", weights_only=True)

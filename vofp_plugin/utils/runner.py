@@ -63,6 +63,7 @@ READ_KEYS = (
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
 SPLITS = ("train", "valid", "test")
+ENROLLMENT_PLACES = ("quiet", "other_noise")  # of a condition, where not that of the queries
 VALID_DRAWS = 4  # per speaker, after every epoch
 SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
@@ -250,26 +251,33 @@ def evaluation_data(hparams, rows, classes, num_draws):
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
     conditions = {}
     for name, noise in hparams["conditions"].items():
-        if not isinstance(noise, dict) or noise.keys() - {"snr", "other_noise"}:
+        if not isinstance(noise, dict) or noise.keys() - {"snr", "enrollment"}:
             raise ValueError(
                 f"Got the condition {name}: {noise}; expected {{}} for no noise, or snr: [low, "
-                "high] in dB, with other_noise: True for another kind of noise in the enrollment."
+                f"high] in dB, with enrollment: {', '.join(ENROLLMENT_PLACES)} where that differs."
             )
         conditions[name] = _condition(rows, hparams, classes, **noise)
     return draws, conditions
 
 
-def _condition(rows, hparams, classes, snr=None, other_noise=False):
-    """A condition of the YAML: noise of `snr` (low, high) in dB, or of another kind to enroll."""
+def _condition(rows, hparams, classes, snr=None, enrollment=None):
+    """A condition of the YAML: queries in noise of `snr` (low, high) in dB, if that is given."""
     if snr is None:
         utterances = _utterances(rows, hparams, classes)
         return Condition(utterances, utterances)
     noises = _test_noises(hparams)
-    queries, enrollment = (
-        _utterances(rows, hparams, classes, NoiseCondition(noises, snr, other))
-        for other in (False, other_noise)
+    queries = _utterances(rows, hparams, classes, NoiseCondition(noises, snr))
+    if enrollment is None:
+        return Condition(queries, queries)
+    if enrollment == "quiet":
+        return Condition(queries, _utterances(rows, hparams, classes))
+    if enrollment == "other_noise":
+        other = NoiseCondition(noises, snr, other=True)
+        return Condition(queries, _utterances(rows, hparams, classes, other))
+    raise ValueError(
+        f"Got a condition with enrollment: {enrollment}; expected one of "
+        f"{', '.join(ENROLLMENT_PLACES)}, or nothing for the noise of the queries."
     )
-    return Condition(queries, enrollment)
 
 
 def _bad_enrollments(rows, hparams, classes):
@@ -301,7 +309,14 @@ def _test_noises(hparams):
 def _start_main_model(hparams, manifests):
     """Starts from a trained main model, which must not know the speakers asked."""
     folder = hparams.get("start_folder")
-    if folder is None or hparams["checkpointer"].find_checkpoint() is not None:
+    if hparams["checkpointer"].find_checkpoint() is not None:
+        return
+    if folder is None and hparams["epoch_counter"].limit < 1:
+        raise ValueError(
+            "Got no start_folder and no epoch to train: give the --start_folder of a trained "
+            "model, or --num_epochs."
+        )
+    if folder is None:
         return
     load_main_model(hparams["modules"]["model"].main_model, folder)
     trained = read_manifest(Path(folder) / "manifests" / "train.csv", hparams["data_folder"])

@@ -98,16 +98,42 @@ def test_bad_yaml(refuse, tmp_path, text, message):
     assert nothing(refuse(message, yaml=yaml))
 
 
-@pytest.mark.parametrize("condition", ["5", "{snr: [5, 10], enrolment: quiet}"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "5",
+        "[5, 10]",
+        "{snr: 5}",
+        "{snr: [10, 5]}",
+        "{snr: [low, high]}",
+        "{enrollment: quiet}",
+        "{snr: [5, 10], enrolment: quiet}",
+        "{snr: [5, 10], enrollment: car}",
+    ],
+)
 def test_condition_of_another_form(refuse, condition):
-    refuse(
-        "Got the condition street: .*; expected {} for no", f"--conditions={{street: {condition}}}"
-    )
+    message = "Got the condition street: .*; expected {} for no .* enrollment: quiet or other_noise"
+    assert nothing(refuse(message, f"--conditions={{street: {condition}}}"))
 
 
-def test_condition_of_another_enrollment(refuse):
-    condition = "--conditions={street: {snr: [5, 10], enrollment: car}}"
-    refuse("Got a condition with enrollment: car; expected one of quiet, other_noise", condition)
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--test_shots=5", "Got test_shots 5; expected a list of numbers K"),
+        ("--test_shots=[]", "Got test_shots .*; expected a list of numbers K"),
+        ("--test_shots=[0]", "Got test_shots .*; expected a list of numbers K"),
+        ("--test_shots=[1.5]", "Got test_shots .*; expected a list of numbers K"),
+        ("--test_draws=0", "Got test_draws 0; expected a whole number above 0"),
+        ("--test_samples=0", "Got test_samples 0; expected a whole number above 0"),
+        ("--min_queries=0", "Got min_queries 0; expected a whole number above 0"),
+        (
+            "--conditions={quiet: null, noise: null, other_noise: null, quiet_enrollment: null}",
+            "Got conditions .*; expected {name: condition}",
+        ),
+    ],
+)
+def test_evaluation_keys_of_another_form(refuse, option, message):
+    assert nothing(refuse(message, option))
 
 
 def test_override_of_what_a_baseline_has_no_use_for(refuse):

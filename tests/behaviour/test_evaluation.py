@@ -30,24 +30,28 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
         """Ends the run."""
 
     def take(brain, draws, conditions, metrics):
-        raise Enough(conditions)
+        raise Enough(brain, draws, conditions)
 
     monkeypatch.setattr("vofp_plugin.utils.runner._evaluate", take)
     folder = shutil.copytree(finished_run, tmp_path / "run")
     with pytest.raises(Enough) as taken:
         run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")
-    (conditions,) = taken.value.args
+    brain, draws, conditions = taken.value.args
     assert list(conditions) == ["quiet", "noise", "other_noise", "quiet_enrollment"]
     quiet, noise, other, quiet_enrollment = conditions.values()
-    assert quiet_enrollment.queries.feats.filename == noise.queries.feats.filename
-    assert quiet_enrollment.enrollment.feats.filename == quiet.queries.feats.filename
-    assert other.queries.feats.filename == noise.queries.feats.filename
-    assert noise.enrollment.feats.filename == noise.queries.feats.filename
-    assert quiet.enrollment.feats.filename == quiet.queries.feats.filename
-    differs = (other.enrollment.feats != noise.enrollment.feats).any(axis=(1, 2))
-    assert differs.all() and len(differs) == len(noise.queries.lens)
-    for condition in conditions.values():
-        assert torch.equal(condition.queries.labels, condition.enrollment.labels)
+    for condition in (other, quiet_enrollment):
+        assert condition.queries.feats.filename == noise.queries.feats.filename
+    for condition in (quiet, quiet_enrollment):
+        assert [room.feats.filename for room in condition.rooms] == [quiet.queries.feats.filename]
+    for draw in draws:
+        own, elsewhere = (x.room_of(draw.speaker) for x in (noise, other))
+        asked = noise.queries.features(draw.queries)
+        assert torch.equal(own.features(draw.queries), asked)
+        assert (elsewhere.features(draw.queries) != asked).any()
+        # A stranger is heard in the speaker's room, not in one of their own.
+        brain.condition = noise
+        heard = brain._enrollment([draw], "stranger", 3).feats[0]
+        assert torch.equal(heard, own.features(draw.stranger))
 
 
 def test_other_noise_changes_only_what_reads_the_enrollment(finished_run):

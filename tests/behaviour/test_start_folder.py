@@ -1,5 +1,6 @@
 """Systems start from a trained main model, which must not know the speakers asked."""
 
+import re
 import shutil
 
 import pytest
@@ -61,6 +62,24 @@ def test_main_model_of_another_size_or_damaged_is_told(trained, start, tmp_path)
 def test_main_model_that_knows_the_speakers_asked_is_refused(trained, start):
     with pytest.raises(ValueError, match="trained on .* speakers that are to be asked"):
         start(trained, "--fold=1")
+
+
+def test_main_model_whose_run_has_not_ended_is_refused(trained, start, tmp_path):
+    unfinished = shutil.copytree(trained, tmp_path / "unfinished")
+    (unfinished / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="The run in .*unfinished has not ended; start it again"):
+        start(unfinished)
+
+
+def test_main_model_of_other_classes_is_refused(trained, start, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "other")
+    text = (other / "classes.txt").read_text()
+    first, second = sorted(re.findall(r"^'(\w+)' =>", text, flags=re.MULTILINE))[:2]
+    swapped = {first: second, second: first}
+    pattern = rf"\b({first}|{second})\b"
+    (other / "classes.txt").write_text(re.sub(pattern, lambda m: swapped[m.group()], text))
+    with pytest.raises(ValueError, match=f"knows the classes {second}, .*; expected {first}, "):
+        start(other)
 
 
 def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, tmp_path):

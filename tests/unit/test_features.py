@@ -161,12 +161,13 @@ def test_cache_is_renewed_when_the_noise_changes(tmp_path, rows, front_end):
         NoiseCondition(noises, [5.0, 10.0]),
         NoiseCondition(noises, [0.0, 10.0]),
         NoiseCondition(noises[:2], [5.0, 10.0]),
-        NoiseCondition(noises, [5.0, 10.0], other=True),
+        NoiseCondition(noises, [5.0, 10.0], kind=0),
+        NoiseCondition(noises, [5.0, 10.0], kind=1),
         NoiseCondition(noises, [5.0, 10.0]),
     ]
     for condition in conditions:
         cached_features(rows, front_end, tmp_path / "cache", condition)
-    assert len(caches(tmp_path / "cache")) == 5
+    assert len(caches(tmp_path / "cache")) == 6
 
 
 def test_nothing_remains_when_a_clip_is_refused(tmp_path, rows, front_end):
@@ -278,20 +279,18 @@ def test_noise_shorter_than_a_clip_is_refused():
     assert random_chunks(torch.randn(80), 80, 2).shape == (2, 80)
 
 
-def test_other_noise_is_another_kind_for_every_speaker():
+def test_noise_of_a_kind_is_for_every_speaker():
     noises = [torch.zeros(1600) for _ in range(3)]
     for kind, noise in enumerate(noises):
         noise[kind::3] = 1.0  # each is silent where the others are not, wherever it is cut
+    wav, kinds = torch.ones(800), set()
     for speaker in "abcdef":
-        row, wav = {"ID": f"{speaker}_1", "spk_id": speaker}, torch.ones(800)
-        same, again, other = (
-            NoiseCondition(noises, [5.0, 10.0], other).add(wav, row) - wav
-            for other in (False, False, True)
+        row = {"ID": f"{speaker}_1", "spk_id": speaker}
+        own, *others = (
+            NoiseCondition(noises, [5.0, 10.0], kind).add(wav, row) - wav
+            for kind in (None, 0, 1, 2)
         )
-        assert torch.equal(same, again) and same.any() and other.any()
-        assert not (same * other).any()
-
-
-def test_other_noise_needs_two_kinds():
-    with pytest.raises(ValueError, match="Got 1 noise; expected at least 2"):
-        NoiseCondition([torch.rand(900)], [5.0, 10.0], other=True)
+        assert all(other.any() for other in others)
+        (kind,) = [kind for kind, other in enumerate(others) if torch.equal(own, other)]
+        kinds.add(kind)
+    assert kinds == {0, 1, 2}

@@ -188,13 +188,14 @@ class KeywordSpottingBrain(PersonalizedBrain):
 
     def _enrollment(self, draws, kind, shots):
         """Enrollment of a kind with K = `shots`, one speaker for each draw."""
-        places = np.array([_places(draw, kind, shots) for draw in draws])
-        utterances = self.condition.bad.get(kind, self.condition.enrollment)
-        return Enrollment(
-            utterances.features(places).to(self.device),
-            utterances.lens[places].to(self.device),
-            utterances.labels[places].to(self.device),
-        )
+        parts = []
+        for draw in draws:
+            utterances = self.condition.bad.get(kind) or self.condition.room_of(draw.speaker)
+            places = _places(draw, kind, shots)
+            parts.append(
+                (utterances.features(places), utterances.lens[places], utterances.labels[places])
+            )
+        return Enrollment(*(torch.stack(part).to(self.device) for part in zip(*parts, strict=True)))
 
     def _queries(self, draws):
         """Features of the queries, as many of each draw: its first one fills up."""

@@ -83,7 +83,7 @@ class FrontEnd:
 
 
 class NoiseCondition:
-    """Noise of the utterances of a manifest: the same kind for a speaker, drawn once for all.
+    """Noise of the utterances of a manifest, of one kind for each speaker, drawn once for all.
 
     Arguments
     ---------
@@ -91,13 +91,8 @@ class NoiseCondition:
         (L,) each, longer than a clip.
     snr : list of float
         Lowest and highest signal-to-noise ratio, in dB.
-    other : bool
-        Whether a speaker gets another kind of noise than without this.
-
-    Raises
-    ------
-    ValueError
-        If there is no other kind of noise.
+    kind : int
+        The noise that all speakers are in; None gives each of them one.
 
     Example
     -------
@@ -107,21 +102,18 @@ class NoiseCondition:
     torch.Size([50])
     """
 
-    def __init__(self, noises, snr, other=False):
-        if other and len(noises) < 2:
-            raise ValueError(
-                f"Got {len(noises)} noise; expected at least 2 for another kind of noise in the "
-                "enrollment: add noises to noise_folder, or leave that condition out."
-            )
+    def __init__(self, noises, snr, kind=None):
         self.noises = noises
         self.snr = snr
-        self.other = other
+        self.kind = kind
 
     def add(self, wav, row):
         """Adds noise to the clip (L,) of a manifest row."""
-        noise = self.noises[(number_of(row["spk_id"]) + self.other) % len(self.noises)]
+        kind = self.kind
+        if kind is None:
+            kind = number_of(row["spk_id"]) % len(self.noises)
         generator = seeded(row["ID"])
-        chunk = random_chunks(noise, len(wav), 1, generator)
+        chunk = random_chunks(self.noises[kind], len(wav), 1, generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(1, generator=generator)
         return mix(wav.unsqueeze(0), chunk, snr)[0]
@@ -129,7 +121,7 @@ class NoiseCondition:
     def fingerprint(self):
         """What tells this condition from others, as text."""
         noises = [noise.double().abs().sum().item() for noise in self.noises]
-        return json.dumps([self.snr, noises, *["other"] * self.other])
+        return json.dumps([self.snr, noises, *([] if self.kind is None else [self.kind])])
 
 
 def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_size=64):

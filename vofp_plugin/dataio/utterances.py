@@ -9,6 +9,7 @@ from speechbrain.utils.distributed import run_on_main
 
 from vofp_plugin.dataio.features import cached_features
 from vofp_plugin.dataio.quality import assess
+from vofp_plugin.utils.seeds import number_of
 
 
 class Utterances(NamedTuple):
@@ -36,17 +37,25 @@ class Utterances(NamedTuple):
 class Condition(NamedTuple):
     """The utterances of a manifest as queries and as enrollment, which may differ in noise.
 
+    The room of an enrollment is that of the speaker who is asked, whoever is heard in it: a
+    stranger's enrollment differs from the speaker's own by the voice alone.
+
     Arguments
     ---------
     queries : Utterances
-    enrollment : Utterances
+    rooms : list of Utterances
+        The same utterances in each of the noises that a speaker may enroll in.
     bad : dict
         {kind: Utterances} of bad enrollments; see vofp_plugin/dataio/bad_enrollment.py.
     """
 
     queries: Utterances
-    enrollment: Utterances
+    rooms: list
     bad: dict = {}
+
+    def room_of(self, speaker):
+        """Utterances in the room where a speaker enrolls."""
+        return self.rooms[number_of(speaker) % len(self.rooms)]
 
 
 def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):

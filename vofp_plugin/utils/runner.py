@@ -27,6 +27,7 @@ from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
+from vofp_plugin.utils.evaluation_keys import check_evaluation_keys
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
@@ -63,7 +64,7 @@ READ_KEYS = (
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
 SPLITS = ("train", "valid", "test")
-ENROLLMENT_PLACES = ("quiet", "other_noise")  # of a condition, where not that of the queries
+CLASS_FILE = "classes.txt"
 VALID_DRAWS = 4  # per speaker, after every epoch
 SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
@@ -118,6 +119,7 @@ def run(prepare, argv=None):
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
         overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
         hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
+    check_evaluation_keys(hparams)
     check_folder(hparams, yaml_file, overrides, test_only)
     if not test_only:
         run_on_main(prepare, kwargs=hparams["prepare"])
@@ -135,7 +137,7 @@ def run(prepare, argv=None):
         with whole_file(folder / "hyperparams.yaml") as partial:
             partial.write_text(resolve_yaml(yaml_file, overrides), encoding="utf-8")
     if not test_only:
-        _start_main_model(hparams, manifests)
+        _start_main_model(hparams, manifests, classes)
     metrics = _describe(hparams, manifests, yaml_file, given)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     bad = _bad_enrollments(manifests["test"], hparams, classes)
@@ -230,11 +232,11 @@ def read_manifests(hparams, test_only):
 
 def class_encoder(hparams, manifests, test_only):
     """Class list of the training manifest; in a test, of the trained model."""
-    encoder = CategoricalEncoder()
-    encoder.expect_len(None)
     if test_only:
-        encoder.load(_class_file(hparams))
+        encoder = _load_classes(_class_file(hparams))
     else:
+        encoder = CategoricalEncoder()
+        encoder.expect_len(None)
         encoder.update_from_iterable(sorted({row["command"] for row in manifests["train"]}))
     for split, rows in manifests.items():
         unknown = sorted({row["command"] for row in rows} - set(encoder.lab2ind))
@@ -246,38 +248,45 @@ def class_encoder(hparams, manifests, test_only):
     return encoder
 
 
+def _load_classes(path):
+    encoder = CategoricalEncoder()
+    encoder.expect_len(None)
+    encoder.load(path)
+    return encoder
+
+
 def evaluation_data(hparams, rows, classes, num_draws):
     """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
-    conditions = {}
-    for name, noise in hparams["conditions"].items():
-        if not isinstance(noise, dict) or noise.keys() - {"snr", "enrollment"}:
-            raise ValueError(
-                f"Got the condition {name}: {noise}; expected {{}} for no noise, or snr: [low, "
-                f"high] in dB, with enrollment: {', '.join(ENROLLMENT_PLACES)} where that differs."
-            )
-        conditions[name] = _condition(rows, hparams, classes, **noise)
+    conditions = {
+        name: _condition(rows, hparams, classes, noise)
+        for name, noise in hparams["conditions"].items()
+        if noise is not None  # left out on the command line
+    }
     return draws, conditions
 
 
-def _condition(rows, hparams, classes, snr=None, enrollment=None):
-    """A condition of the YAML: queries in noise of `snr` (low, high) in dB, if that is given."""
-    if snr is None:
-        utterances = _utterances(rows, hparams, classes)
-        return Condition(utterances, utterances)
-    noises = _test_noises(hparams)
+def _condition(rows, hparams, classes, noise):
+    """A condition of the YAML; the enrollment is in the queries' noise, in another, or in none."""
+    quiet = _utterances(rows, hparams, classes)
+    if not noise:
+        return Condition(quiet, [quiet])
+    noises, snr = _test_noises(hparams), noise["snr"]
     queries = _utterances(rows, hparams, classes, NoiseCondition(noises, snr))
-    if enrollment is None:
-        return Condition(queries, queries)
-    if enrollment == "quiet":
-        return Condition(queries, _utterances(rows, hparams, classes))
-    if enrollment == "other_noise":
-        other = NoiseCondition(noises, snr, other=True)
-        return Condition(queries, _utterances(rows, hparams, classes, other))
-    raise ValueError(
-        f"Got a condition with enrollment: {enrollment}; expected one of "
-        f"{', '.join(ENROLLMENT_PLACES)}, or nothing for the noise of the queries."
-    )
+    if noise.get("enrollment") == "quiet":
+        return Condition(queries, [quiet])
+    rooms = [
+        _utterances(rows, hparams, classes, NoiseCondition(noises, snr, kind))
+        for kind in range(len(noises))
+    ]
+    if noise.get("enrollment") == "other_noise":
+        if len(rooms) < 2:
+            raise ValueError(
+                f"Got {len(rooms)} noise; expected at least 2 for another kind of noise in the "
+                "enrollment: add noises to noise_folder, or leave that condition out, by null."
+            )
+        rooms = rooms[1:] + rooms[:1]
+    return Condition(queries, rooms)
 
 
 def _bad_enrollments(rows, hparams, classes):
@@ -306,19 +315,31 @@ def _test_noises(hparams):
     return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
 
 
-def _start_main_model(hparams, manifests):
-    """Starts from a trained main model, which must not know the speakers asked."""
+def _start_main_model(hparams, manifests, classes):
+    """Starts from the main model of a finished run, which must not know the speakers asked."""
     folder = hparams.get("start_folder")
-    if hparams["checkpointer"].find_checkpoint() is not None:
-        return
-    if folder is None and hparams["epoch_counter"].limit < 1:
-        raise ValueError(
-            "Got no start_folder and no epoch to train: give the --start_folder of a trained "
-            "model, or --num_epochs."
-        )
     if folder is None:
+        if hparams["epoch_counter"].limit < 1:
+            raise ValueError(
+                "Got no start_folder and no epoch to train: give the --start_folder of a trained "
+                "model, or --num_epochs."
+            )
+        return
+    if any(Path(hparams["output_folder"]).glob("*/CKPT*")):  # goes on from there
         return
     load_main_model(hparams["modules"]["model"].main_model, folder)
+    if not (Path(folder) / "metrics.json").is_file():
+        raise ValueError(
+            f"The run in {folder} has not ended; start it again, which resumes it, and wait for "
+            "its metrics.json."
+        )
+    known_classes = _load_classes(Path(folder) / CLASS_FILE)
+    if known_classes.lab2ind != classes.lab2ind:
+        raise ValueError(
+            f"The main model in {folder} knows the classes {', '.join(known_classes.lab2ind)}; "
+            f"expected {', '.join(classes.lab2ind)}: give the --start_folder of a run on the same "
+            "classes."
+        )
     trained = read_manifest(Path(folder) / "manifests" / "train.csv", hparams["data_folder"])
     known = speakers_of(trained.values())
     asked = speakers_of(manifests["valid"] + manifests["test"])
@@ -357,7 +378,7 @@ def _fit(brain, hparams, manifests, classes):
     brain.fit_speakers(
         train_dataset(train, _utterances(train, hparams, classes)),
         [row["spk_id"] for row in train],
-        Condition(utterances, utterances),
+        Condition(utterances, [utterances]),
         draws,
     )
 
@@ -445,4 +466,4 @@ def _describe(hparams, manifests, yaml_file, overrides):
 
 
 def _class_file(hparams):
-    return Path(hparams["output_folder"]) / "classes.txt"
+    return Path(hparams["output_folder"]) / CLASS_FILE

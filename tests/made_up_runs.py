@@ -44,11 +44,13 @@ def made_up_run(system, fold=0, seed=0, conditions=("quiet", "noise"), shift=0.0
         for epoch in epochs:
             del epoch["train_kl"]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "recipe": "Made-up/personalized_kws",
         "yaml": f"{system}.yaml",
         "system": system,
         "overrides": {},
+        "settings": {"beta": "1.0", "targets": "classifier: full"},
+        "conditions": {name: {} for name in conditions},
         "seed": seed,
         "fold": fold,
         "versions": {"torch": "2.7.1"},

@@ -63,7 +63,7 @@ def not_a_number(folder):
 
 
 def other_version(folder):
-    (folder / "metrics.json").write_text(json.dumps({"schema_version": 2}))
+    (folder / "metrics.json").write_text(json.dumps({"schema_version": 1}))
 
 
 def a_list(folder):
@@ -89,8 +89,8 @@ def missing_score(folder):
         (missing_file, "metrics.json not found; the run has not ended"),
         (cut_file, "metrics.json is no valid JSON"),
         (not_a_number, "NaN is no JSON number"),
-        (other_version, "schema version 2, expected 1"),
-        (a_list, "schema version None, expected 1"),
+        (other_version, "schema version 1, expected 2"),
+        (a_list, "schema version None, expected 2"),
         (missing_key, "lacks ['per_speaker']"),
         (missing_score, "nll None for speaker anna"),
     ],

@@ -73,6 +73,23 @@ def test_training_options(run_with, option):
     assert metrics["training"]["steps"] == (1 if "accumulation" in option else 3)
 
 
+def test_evaluation_precision(run_with, finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    metrics = run_with("--test_only", "--eval_precision=bf16", "--seed=0")
+    whole, half = (
+        [row["nll"] for row in metrics[f"run/{name}metrics.json"]["per_speaker"]]
+        for name in ("", "test/")
+    )
+    assert half != whole and half == pytest.approx(whole, abs=0.1)
+
+
+def test_option_that_cannot_be_followed_is_refused(run_with):
+    message = "Got --data_parallel_backend, .* start .* with torchrun"
+    with patch.object(torch.cuda, "device_count", return_value=1):
+        with pytest.raises(ValueError, match=message):
+            run_with("--data_parallel_backend")
+
+
 def test_accumulated_batches_are_drawn_apart_and_the_schedule_ends_with_the_training(run_with):
     schedule = torch.optim.lr_scheduler.OneCycleLR
     with patch.object(base, "seeded", side_effect=base.seeded) as seeds:

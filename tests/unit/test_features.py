@@ -268,6 +268,13 @@ def test_noise_of_wrong_rate_is_refused(tmp_path):
         load_noises(tmp_path, "train")
 
 
+@pytest.mark.parametrize("samples", [[0.0] * 9, [], [0.1, float("nan")]])
+def test_noise_that_is_none_is_refused(tmp_path, samples):
+    soundfile.write(tmp_path / "noise.wav", samples, RATE, subtype="FLOAT")
+    with pytest.raises(ValueError, match="noise.wav is silent, empty or holds NaN; expected noise"):
+        load_noises(tmp_path, "train", RATE)
+
+
 def test_unknown_part_is_refused():
     with pytest.raises(ValueError, match="Got part 'valid'"):
         load_noises(None, "valid")

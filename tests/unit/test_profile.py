@@ -177,8 +177,16 @@ def test_bad_arguments_are_refused(model, front_end, wavs):
         enroll(make_model(labelled=True), front_end, wavs)
     with pytest.raises(ValueError, match="Got 2 labels of 3 waveforms"):
         enroll(make_model(labelled=True), front_end, wavs, [0, 1])
+    for label in (10, -1, "yes", 1.0, None):
+        with pytest.raises(ValueError, match="Got the label .*; expected the class of a word"):
+            enroll(make_model(labelled=True), front_end, wavs, [0, label, 1])
     with pytest.raises(RuntimeError, match="training mode; call model.eval"):
         enroll(model.train(), front_end, wavs)
+
+
+def test_waveform_of_16_bit_integers_scale_is_refused(model, front_end, wavs):
+    with pytest.raises(ValueError, match="Waveform 2 has samples of .*; expected full scale at 1"):
+        enroll(model, front_end, [wavs[0], wavs[1] * 32768])
 
 
 # Files
@@ -243,6 +251,11 @@ def without(key):
         change(summary={"values": "text", "precisions": [[1.0]]}),
         change(summary={"values": [[1e999] * 8], "precisions": [[1.0]]}),
         change(summary=[1, 2]),
+        change(summary={"values": {"a": 1}, "precisions": [[1.0]]}),
+        change(summary={"values": None, "precisions": [[1.0]]}),
+        change(summary={"values": [[1.0] * 8], "precisions": [[-5.0]]}),
+        change(qualities=[{"score": score, "reason": ""} for score in (0.9, 7, 0.9)]),
+        change(qualities=[{"score": score, "reason": ""} for score in (0.9, float("nan"), 0.9)]),
         change(voices=[]),
         change(voices=[{"mean": [0.0], "covariance": [[0.0]], "pitch": 1.0, "range": 1.0}] * 2),
         change(qualities=3),

@@ -264,9 +264,19 @@ def speaker_of_two_folds(runs):
             entry["speaker"] = entry["speaker"].replace("dora", "anna")
 
 
+def other_settings(runs):
+    runs[0]["settings"] = {**runs[0]["settings"], "beta": "0.1"}
+
+
+def other_conditions(runs):
+    runs[0]["conditions"]["noise"] = {"snr": [0.0, 5.0]}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (other_settings, "runs of vofp with other settings: beta, such as beta 0.1 and 1.0 .fold"),
+        (other_conditions, "the condition noise as {'snr': .* and as {}"),
         (other_recipe, "expected one; compare them apart"),
         (other_speaker, "other test speakers or queries of fold 0, such as those of (anna|zoe)"),
         (lost_speaker, "other test speakers or queries of fold 0, such as those of anna"),

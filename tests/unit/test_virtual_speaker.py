@@ -166,6 +166,19 @@ def test_enrollment_elsewhere_leaves_the_queries_as_they_are(front_end):
     assert not torch.equal(noisy[0][:, :2], noisy[1][:, :2])
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"probability": -1}, "Got probability -1; expected a share"),
+        ({"elsewhere": 1.5}, "Got elsewhere 1.5; expected a share"),
+        ({"snr": [25.0, -5.0]}, "Got snr .*; expected the lowest and the highest"),
+    ],
+)
+def test_wrong_settings_of_feature_noise_are_refused(front_end, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureNoise(front_end, **wrong)
+
+
 def test_feature_noise_only_adds_power(front_end):
     feats = smooth_feats(6)
     noisy = FeatureNoise(front_end, snr=[0.0, 20.0], probability=1.0, chunks=2)(feats, 3)

@@ -54,6 +54,11 @@ class PersonalizedBrain(sb.Brain):
         missing = [key for key in self.HPARAMS_NEEDED if not hasattr(self.hparams, key)]
         if missing:
             raise ValueError(f"The YAML lacks the keys {missing}, which the Brain needs.")
+        if self.data_parallel_backend:
+            raise ValueError(
+                "Got --data_parallel_backend, which splits episodes; start the training with "
+                "torchrun instead."
+            )
         self.history = History()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("history", self.history)
@@ -142,9 +147,12 @@ class PersonalizedBrain(sb.Brain):
         """Averages gradients over processes, then steps optimizers and schedules."""
         if self.distributed_launch:
             for parameter in self.modules.parameters():
-                if parameter.grad is not None:
-                    torch.distributed.all_reduce(parameter.grad)
-                    parameter.grad /= torch.distributed.get_world_size()
+                if not parameter.requires_grad:
+                    continue
+                if parameter.grad is None:  # here, but perhaps not in another process
+                    parameter.grad = torch.zeros_like(parameter)
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= torch.distributed.get_world_size()
         super().optimizers_step()
         for schedule in self.schedules.values():
             schedule.step()

@@ -55,6 +55,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         valid_set = _draw_loader(valid_draws)
         self.fit(self.hparams.epoch_counter, train_set, valid_set)
         if not self.history.epochs:  # no epoch to train: the start is validated and kept
+            self.history.start()
             self.history.finish(epoch=0)
             self._fit_valid(valid_set, epoch=0, enable=False)
 
@@ -103,7 +104,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
                 enrollment = self._enrollment(batch, "own", shots)
                 adaptations = model.adaptations(enrollment, model.settings)
                 for index, weights in enumerate(adaptations):
-                    answers, place = model(queries, weights), (shots, index)
+                    with self.evaluation_ctx:
+                        answers, place = model(queries, weights), (shots, index)
                     if answers.isfinite().all():
                         place_scores = scores.setdefault(place, SpeakerScores())
                         self._add(place_scores, batch, _answers(answers, batch))
@@ -138,7 +140,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
         """Answers the queries of a batch of draws in every cell; returns the NLL of the last."""
         queries = self._queries(batch)
         for cell in self._cells(stage):
-            answers = self._answer(cell, batch, queries)
+            with self.evaluation_ctx:
+                answers = self._answer(cell, batch, queries)
             scores, bins = self.scores.setdefault(cell, (SpeakerScores(), torch.zeros(15, 3)))
             self._add(scores, batch, answers)
             for draw, log_probs in zip(batch, answers, strict=True):
@@ -168,8 +171,8 @@ class KeywordSpottingBrain(PersonalizedBrain):
             feats = queries.features(part).to(self.device)
             nothing = feats.new_zeros(1, 0)
             enrollment = Enrollment(feats[:0].unsqueeze(0), nothing, nothing.long())
-            weights = model.personalize(enrollment)
-            answers.append(model(feats, weights).cpu())
+            with self.evaluation_ctx:
+                answers.append(model(feats, model.personalize(enrollment)).cpu())
         self.unenrolled = torch.cat(answers)
 
     def _answer(self, cell, draws, queries):

@@ -32,9 +32,14 @@ class FeatureNoise(nn.Module):
     max_shots : int
         Enrollment places, which come first among the items of a speaker.
     elsewhere : float
-        Share of speakers who enroll in another place than they ask.
+        Share of speakers whose enrollment has a place of its own, which may be like the other one.
     chunks : int
         Pieces of one clip's length cut of each noise.
+
+    Raises
+    ------
+    ValueError
+        If a share is not between 0 and 1, or the lowest ratio above the highest.
 
     Example
     -------
@@ -56,6 +61,11 @@ class FeatureNoise(nn.Module):
         chunks=100,
     ):
         super().__init__()
+        for name, share in {"probability": probability, "elsewhere": elsewhere}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"Got {name} {share}; expected a share, from 0 to 1.")
+        if not snr[0] <= snr[1]:
+            raise ValueError(f"Got snr {list(snr)}; expected the lowest and the highest, in dB.")
         self.front_end = front_end
         self.noise_folder = noise_folder
         self.snr = snr

@@ -137,4 +137,6 @@ def _read(path, sample_rate):
     noise, rate = audio_io.load(str(path))
     if rate != sample_rate:
         raise ValueError(f"{path} has {rate} Hz; expected {sample_rate} Hz: resample it.")
+    if not noise.isfinite().all() or not noise.any():
+        raise ValueError(f"{path} is silent, empty or holds NaN; expected noise: take it out.")
     return noise[0]

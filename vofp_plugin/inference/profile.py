@@ -7,6 +7,7 @@ another give the very profile that they give together.
 import hashlib
 import json
 from collections import Counter
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from vofp_plugin.utils.files import whole_file
 logger = get_logger(__name__)
 
 SCHEMA_VERSION = 1
+HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
 class Profile(NamedTuple):
@@ -225,7 +227,7 @@ def load_profile(path, model):
         digest = str(content["model_digest"])
         if digest == _digest(model):
             return _profile(content, _empty_summary(model))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise _damaged(path, error) from error
     raise _other_model(f"Profile {path}", digest, model)
 
@@ -236,7 +238,11 @@ def _profile(content, empty):
         Quality(float(item["score"]), str(item["reason"])) for item in content["qualities"]
     ]
     voices = [_tensors(item, BLANK_VOICE) for item in content["voices"]]
+    if not all(0 <= quality.score <= 1 for quality in qualities):
+        raise ValueError("a score that is not between 0 and 1")
     summary = _tensors(content["summary"], empty)
+    if (summary.precisions < 0).any():
+        raise ValueError("a negative precision")
     num_used = sum(not quality.refused for quality in qualities)
     if len(voices) != num_used:
         raise ValueError(f"{len(voices)} voices of {num_used} utterances")
@@ -304,6 +310,13 @@ def _check_input(model, wavs, labels):
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     for number, wav in enumerate(wavs, start=1):
         _check_wav(wav, f"Waveform {number}")
+    classes = model.encoder.label_embedding.num_embeddings if labels is not None else 0
+    for label in labels or []:
+        if not isinstance(label, Integral) or not 0 <= label < classes:
+            raise ValueError(
+                f"Got the label {label!r}; expected the class of a word, a whole number from 0 to "
+                f"{classes - 1}."
+            )
 
 
 def _check_wav(wav, name):
@@ -316,6 +329,12 @@ def _check_wav(wav, name):
         raise ValueError(f"{name} is empty; expected about 1 s of speech: record it again.")
     if not wav.isfinite().all():
         raise ValueError(f"{name} holds NaN or infinite samples: record it again.")
+    peak = wav.abs().max().item()
+    if peak > HIGHEST_PEAK:
+        raise ValueError(
+            f"{name} has samples of {peak:g}; expected full scale at 1: divide 16-bit integers by "
+            "32768."
+        )
 
 
 def _empty_summary(model):

@@ -196,8 +196,34 @@ def _check_comparable(groups):
                 f"got no run of {name} on fold {missing}, expected every system on the folds "
                 f"{folds}; run it, or leave these folds out"
             )
+        _check_settings(name, group)
         _check_cells(name, group)
+    _check_conditions(runs)
     _check_speakers(runs)
+
+
+def _check_settings(name, runs):
+    first = runs[0]
+    for run in runs:
+        keys = {key for key, _ in first["settings"].items() ^ run["settings"].items()}
+        if keys:
+            key = min(keys)
+            raise ValueError(
+                f"got runs of {name} with other settings: {', '.join(sorted(keys))}, such as {key} "
+                f"{first['settings'].get(key)} and {run['settings'].get(key)} (fold {run['fold']}, "
+                f"seed {run['seed']}), expected the same in all; name variants by their own YAML"
+            )
+
+
+def _check_conditions(runs):
+    meant = {}
+    for run in runs:
+        for name, condition in run["conditions"].items():
+            if meant.setdefault(name, condition) != condition:
+                raise ValueError(
+                    f"got the condition {name} as {meant[name]} and as {condition} "
+                    f"({run['system']}), expected one meaning; evaluate the systems anew"
+                )
 
 
 def _check_cells(name, runs):

@@ -18,8 +18,17 @@ from vofp_plugin.utils.plots import (
 from vofp_plugin.utils.pooling import SHARED, SHARED_AGAIN, Cell, pool_systems
 from vofp_plugin.utils.tables import comparison_table, headline_table
 
-SCHEMA_VERSION = 1
-RUN_KEYS = ("recipe", "system", "fold", "seed", "per_speaker", "calibration")
+SCHEMA_VERSION = 2
+RUN_KEYS = (
+    "recipe",
+    "system",
+    "fold",
+    "seed",
+    "settings",
+    "conditions",
+    "per_speaker",
+    "calibration",
+)
 SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
 ENROLLMENTS = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
 NOTICE = (

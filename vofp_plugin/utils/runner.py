@@ -1,5 +1,6 @@
 """The runner behind every `train.py`: YAML and command line to a finished, reported run."""
 
+import json
 import platform
 import sys
 from importlib.metadata import version
@@ -63,6 +64,8 @@ READ_KEYS = (
 # Settings that may differ when a run is started again: they change nothing in its training.
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
+# What differs between runs of one system on one corpus, by which they are no other system.
+RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
 SPLITS = ("train", "valid", "test")
 CLASS_FILE = "classes.txt"
 VALID_DRAWS = 4  # per speaker, after every epoch
@@ -139,6 +142,7 @@ def run(prepare, argv=None):
     if not test_only:
         _start_main_model(hparams, manifests, classes)
     metrics = _describe(hparams, manifests, yaml_file, given)
+    metrics["settings"] = _settings(hparams, yaml_file, overrides, test_only)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     bad = _bad_enrollments(manifests["test"], hparams, classes)
     conditions = {name: condition._replace(bad=bad) for name, condition in conditions.items()}
@@ -446,6 +450,7 @@ def _describe(hparams, manifests, yaml_file, overrides):
         "overrides": overrides,
         "seed": hparams["seed"],
         "fold": hparams["fold"],
+        "conditions": {k: v for k, v in hparams["conditions"].items() if v is not None},
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in packages},
@@ -463,6 +468,18 @@ def _describe(hparams, manifests, yaml_file, overrides):
             "multiply_adds_per_query": count_multiply_adds(model, hparams["front_end"](clip)),
         },
     }
+
+
+def _settings(hparams, yaml_file, overrides, test_only):
+    """{key: value or section} by which the model was made, the same for all folds and seeds."""
+    trained = Path(hparams["output_folder"]) / "metrics.json"
+    if test_only and trained.is_file():
+        metrics = json.loads(trained.read_text(encoding="utf-8"))
+        if "settings" in metrics:
+            return metrics["settings"]
+    alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
+    made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
+    return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
 
 
 def _class_file(hparams):

@@ -31,8 +31,11 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model would start from a trained one."""
-    scratch = ("main_model", "shared_large", "concatenation")
-    return [] if Path(yaml).name.startswith(scratch) else ["--start_folder=null"]
+    name = Path(yaml).name
+    if name.startswith(("main_model", "shared_large", "concatenation")):
+        return []
+    unfrozen = ["--freeze_main_model=False"] if name.startswith(("vofp", "film")) else []
+    return ["--start_folder=null", *unfrozen]
 
 
 def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):

@@ -82,6 +82,15 @@ def test_main_model_of_other_classes_is_refused(trained, start, tmp_path):
         start(other)
 
 
+def unenrolled(metrics):
+    """{(condition, speaker): (accuracy, NLL)} of the answers without enrollment."""
+    return {
+        (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
+        for row in metrics["per_speaker"]
+        if row["shots"] == 0
+    }
+
+
 def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, tmp_path):
     """Without an epoch, an adapted model answers as its start does; and so it does once more."""
     arguments = ("nearest_mean.yaml", google_corpus, tmp_path, cache_folder)
@@ -89,18 +98,28 @@ def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, 
     first, again = (run_google(*arguments, *options) for _ in range(2))
     assert first["training"]["steps"] == again["training"]["steps"] == 0
     assert first["per_speaker"] == again["per_speaker"]
-    shared, none = (
-        {
-            (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
-            for row in metrics["per_speaker"]
-            if row["shots"] == 0
-        }
-        for metrics in (read_metrics(trained), first)
-    )
-    assert none == shared
+    assert unenrolled(first) == unenrolled(read_metrics(trained))
     assert (tmp_path / "sweep.json").is_file()
 
 
-def test_nothing_to_train_and_nothing_to_start_from_is_told(google_corpus, cache_folder, tmp_path):
-    with pytest.raises(ValueError, match="Got no start_folder and no epoch to train: give"):
-        run_google("nearest_mean.yaml", google_corpus, tmp_path, cache_folder, "--num_epochs=0")
+def test_frozen_main_model_answers_as_before_without_enrollment(trained, start):
+    metrics = start(trained, "--freeze_main_model=True")
+    assert metrics["training"]["steps"] > 0
+    none = unenrolled(metrics)
+    for cell, scores in unenrolled(read_metrics(trained)).items():
+        assert none[cell] == pytest.approx(scores, rel=1e-5)
+    own = {
+        (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
+        for row in metrics["per_speaker"]
+        if row["enrollment"] == "own" and row["shots"] == 3
+    }
+    assert own.keys() == none.keys() and own != none
+
+
+@pytest.mark.parametrize(
+    "yaml, option",
+    [("nearest_mean.yaml", "--num_epochs=0"), ("vofp.yaml", "--freeze_main_model=True")],
+)
+def test_nothing_to_start_from_is_told(google_corpus, cache_folder, tmp_path, yaml, option):
+    with pytest.raises(ValueError, match="Got no start_folder for a main model .* give the"):
+        run_google(yaml, google_corpus, tmp_path, cache_folder, option)

@@ -122,16 +122,18 @@ class PersonalizedBrain(sb.Brain):
         group of each.
         """
         model = self.modules.model
-        main = list(model.main_model.parameters())
-        others = [p for p in model.parameters() if all(p is not m for m in main)]
-        rates = {"main": (main, self.hparams.main_lr)}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        main = [p for p in model.main_model.parameters() if p.requires_grad]
+        others = [p for p in trained if all(p is not m for m in main)]
+        rates = {}
+        if main:
+            rates["main"] = (main, self.hparams.main_lr)
         if others:
             rates["personalizer"] = (others, self.hparams.personalizer_lr)
         steps = self.hparams.episodes_per_epoch // self.grad_accumulation_factor
         steps *= self.hparams.epoch_counter.limit
         self.optimizers_dict, self.schedules = {}, {}
         for name, (parameters, rate) in rates.items():
-            parameters = [p for p in parameters if p.requires_grad]
             optimizer = torch.optim.AdamW(
                 parameters, lr=rate, weight_decay=self.hparams.weight_decay
             )

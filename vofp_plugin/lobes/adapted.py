@@ -1,7 +1,7 @@
 """Adapted models: shared models that are adapted to labelled enrollment, by a setting to choose.
 
-They train as the shared model does. How each speaker's enrollment then adapts them depends on
-settings, which are chosen on validation speakers; doing nothing is always among them.
+How each speaker's enrollment adapts a trained shared model depends on settings, which are chosen
+on validation speakers; doing nothing is always among them.
 """
 
 from vofp_plugin.lobes.personalized import SharedModel

@@ -25,6 +25,9 @@ class PersonalizedModel(nn.Module):
     encoder : EnrollmentEncoder
     hyper_personalizer : HyperPersonalizer
         Made for the same `main_model`.
+    freeze_main_model : bool
+        Whether the main model stays as it is, running statistics included, so that a speaker
+        without enrollment is answered as by the shared model.
 
     Source
     ------
@@ -48,11 +51,21 @@ class PersonalizedModel(nn.Module):
     torch.Size([8, 10])
     """
 
-    def __init__(self, main_model, encoder, hyper_personalizer):
+    def __init__(self, main_model, encoder, hyper_personalizer, freeze_main_model=False):
         super().__init__()
         self.main_model = main_model
         self.encoder = encoder
         self.hyper_personalizer = hyper_personalizer
+        self.freeze_main_model = freeze_main_model
+        if freeze_main_model:
+            main_model.requires_grad_(False)
+
+    def train(self, mode=True):
+        """Sets the mode, but a frozen main model's, which is always that of evaluation."""
+        super().train(mode)
+        if self.freeze_main_model:
+            self.main_model.eval()
+        return self
 
     @property
     def enrollments(self):

@@ -321,17 +321,18 @@ def _test_noises(hparams):
 
 def _start_main_model(hparams, manifests, classes):
     """Starts from the main model of a finished run, which must not know the speakers asked."""
-    folder = hparams.get("start_folder")
+    folder, main_model = hparams.get("start_folder"), hparams["modules"]["model"].main_model
     if folder is None:
-        if hparams["epoch_counter"].limit < 1:
+        frozen = not any(parameter.requires_grad for parameter in main_model.parameters())
+        if frozen or hparams["epoch_counter"].limit < 1:
             raise ValueError(
-                "Got no start_folder and no epoch to train: give the --start_folder of a trained "
-                "model, or --num_epochs."
+                "Got no start_folder for a main model that is not trained: give the --start_folder "
+                "of a trained one, or --num_epochs, and --freeze_main_model=False where it is so."
             )
         return
     if any(Path(hparams["output_folder"]).glob("*/CKPT*")):  # goes on from there
         return
-    load_main_model(hparams["modules"]["model"].main_model, folder)
+    load_main_model(main_model, folder)
     if not (Path(folder) / "metrics.json").is_file():
         raise ValueError(
             f"The run in {folder} has not ended; start it again, which resumes it, and wait for "

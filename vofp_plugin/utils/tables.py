@@ -42,11 +42,11 @@ HEADLINE = (
     "ece",
 )
 LEGEND = {
-    "": "Means over unseen speakers; in brackets the 95 % bootstrap interval over speakers, in "
-    "parentheses p of the exact sign-flip test where there are fewer than 20 speakers. Both take "
-    "the trainings as they are: what another seed would change is not in them. `shared` is the "
-    "mean of its seeds, without the one that chose the hardest fifth. Answers: a query counts once "
-    "in every enrollment draw.",
+    "": "Means over unseen speakers; in brackets the 95 % interval over speakers (bootstrap; of "
+    "harm Wilson's), in parentheses p of the exact sign-flip test where there are fewer than 20 "
+    "speakers. Both take the trainings as they are: what another seed would change is not in them. "
+    "`shared` is the mean of its seeds, without the one that chose the hardest fifth. Answers: a "
+    "query counts once in every enrollment draw.",
     "vs_": "vs: this row minus that one, paired by speaker, in points of accuracy, or in "
     "nats, where less is better. Stranger, none, own and K = 1 (own) are of the same system; vofp "
     "is with own enrollment.",
@@ -55,7 +55,9 @@ LEGEND = {
     "error_reduction": "Error reduction: against the better of shared and shared_large on "
     "validation speakers.",
     "harm": "Harm: share of speakers more than one point of accuracy (0.01 nats) worse than "
-    "shared, one seed against one; its noise (A/A) is the row shared_again, a second seed.",
+    "shared, one seed against one; its noise (A/A) is the row shared_again, a second seed. "
+    "It is none of the harm of what adapts the very model that it is compared to: fine_tuned and "
+    "nearest_mean.",
 }
 
 

@@ -171,6 +171,16 @@ def test_speakers_chosen_by_a_seed_are_no_result_of_it(rows):
     assert find(rows, "shared_again", "shared", 0, "accuracy", "hardest") is None
 
 
+def test_what_starts_from_the_choosing_seed_is_left_out_too(rows):
+    more = compare([*made_up_runs(), made_up_run("vofp", fold=1, seed=1, shift=-0.2)])
+    for metric in ("accuracy", "vs_shared"):
+        cell = ("vofp", "own", 5, metric, "hardest")
+        assert find(more, *cell)["value"] == find(rows, *cell)["value"]
+    alone = [run for run in made_up_runs() if run["system"] != "vofp"]
+    alone += [made_up_run("vofp", fold, seed=1) for fold in (0, 1)]
+    assert find(compare(alone), "vofp", "own", 5, "accuracy", "hardest") is None
+
+
 def test_a_third_seed_chooses_the_hardest_fifth_and_leaves_the_second_for_harm():
     rows = compare([*made_up_runs(), *(made_up_run("shared", fold, seed=2) for fold in (0, 1))])
     shared = find(rows, "shared", "shared", 0, "accuracy")

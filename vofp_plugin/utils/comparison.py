@@ -53,7 +53,8 @@ def compare(runs):
       against first seed. Those of "shared_again" are of the second seed against the first.
 
     "shared" is the mean of its seeds. The last of several seeds chooses the subset "hardest", the
-    fifth of the speakers with its lowest quiet accuracy, and is therefore left out there.
+    fifth of the speakers with its lowest quiet accuracy, and is therefore left out there, in all
+    systems.
 
     Arguments
     ---------
@@ -82,7 +83,10 @@ def compare(runs):
 
 
 def _hardest(runs):
-    """The hardest fifth of the speakers, and the runs that had no part in choosing it."""
+    """The hardest fifth of the speakers, and the runs that had no part in choosing it.
+
+    Those of its seed had: what is personalized starts from the `shared` of the same seed.
+    """
     seeds = shared_by_seed(runs)
     if len(seeds) < 2:
         return [], runs
@@ -93,7 +97,11 @@ def _hardest(runs):
     speakers = chooser.speakers()
     accuracies = chooser.values(quiet, "accuracy", speakers).tolist()
     hardest = hardest_fifth(dict(zip(speakers, accuracies, strict=True)))
-    return hardest, [run for run in runs if run not in last]
+    choosing = {(run["fold"], run["seed"]) for run in last}
+    others = [run for run in runs if (run["fold"], run["seed"]) not in choosing]
+    folds = {(run["system"], run["fold"]) for run in others}
+    lost = {run["system"] for run in runs if (run["system"], run["fold"]) not in folds}
+    return hardest, [run for run in others if run["system"] not in lost]
 
 
 def _better_shared(systems):

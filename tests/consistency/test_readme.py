@@ -2,16 +2,20 @@
 
 import configparser
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
+from voices import utter
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md")]
+TRAINED_RUN = "results/vofp/fold0_seed0/pretrained"
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -21,13 +25,25 @@ def code_blocks(page, language):
 
 def test_the_python_of_the_readme_runs(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    snippet = "\n".join(code_blocks(ROOT / "README.md", "python"))
+    blocks = code_blocks(ROOT / "README.md", "python")
+    snippet = "\n".join(block for block in blocks if TRAINED_RUN not in block)
     names = {}
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["log_probs"].shape == (8, 10)
     torch.testing.assert_close(names["plain"](names["queries"]), names["log_probs"])
     (printed,) = re.findall(r"print\(.*\)  # (.*)", snippet)
     assert capsys.readouterr().out.strip() == printed
+
+
+def test_the_python_of_the_readme_for_a_trained_run_runs(monkeypatch, tmp_path, finished_run):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [x for x in code_blocks(ROOT / "README.md", "python") if TRAINED_RUN in x]
+    shutil.copytree(finished_run / "pretrained", tmp_path / TRAINED_RUN)
+    for number, name in enumerate(re.findall(r"[\w.]+\.wav", block)):
+        soundfile.write(name, utter(take=number).numpy(), 16000)
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["profile"].num_used == 2 and len(names["text"]) == 1
 
 
 def test_the_shell_of_the_readme_names_files_that_exist():

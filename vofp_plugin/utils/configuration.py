@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAMLError
+from ruamel.yaml import YAML, YAMLError
+
+PRETRAINER = """\
+label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        model: !ref <model>
+        label_encoder: !ref <label_encoder>
+"""
 
 
 def load_yaml(yaml_file, overrides, read_keys):
@@ -62,6 +70,18 @@ def resolve_yaml(yaml_file, overrides):
             "there is a section, and a value elsewhere. What is a !ref or an !include without keys "
             f"can be changed where it points to. Got: {' '.join(overrides.split())}"
         ) from error
+
+
+def pretrained_yaml(text):
+    """YAML text for `from_hparams`: what inference needs of resolved text, and a pretrainer."""
+    yaml = YAML()
+    whole = yaml.load(text)
+    needed = yaml.map()
+    needed.update({key: whole[key] for key in ("front_end", "model", "modules")})
+    stream = io.StringIO()
+    yaml.dump(needed, stream)
+    plain = re.sub(r"\n\s*#[^\n]*", "", stream.getvalue())  # comments of the keys left out
+    return f"{plain}{PRETRAINER}"
 
 
 def read_yaml(yaml_file):

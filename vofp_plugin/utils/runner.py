@@ -27,7 +27,12 @@ from vofp_plugin.dataio.utterances import (
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
+from vofp_plugin.utils.configuration import (
+    load_yaml,
+    pretrained_yaml,
+    resolve_yaml,
+    settings,
+)
 from vofp_plugin.utils.evaluation_keys import check_evaluation_keys
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
@@ -159,6 +164,8 @@ def run(prepare, argv=None):
     _evaluate(brain, draws, conditions, metrics)
     metrics["training"] = _training(brain)  # once the checkpoint that tells of it is loaded
     if if_main_process():
+        if not test_only:
+            _write_pretrained(brain, folder)
         report = write_report(metrics, folder)
         print(comparison_table(metrics["results"]))
         print(f"Report: {report}\nMetrics: {folder / 'metrics.json'}")
@@ -426,6 +433,20 @@ def _evaluate(brain, draws, conditions, metrics):
     last = brain.history.epochs[-1]
     metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
     metrics["results"] = compare([metrics])
+
+
+def _write_pretrained(brain, folder):
+    """Writes what `KeywordSpotter.from_hparams` reads, in the folder `pretrained`."""
+    pretrained = folder / "pretrained"
+    checkpoint = brain.checkpointer.find_checkpoint()
+    text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
+    for name, content in {
+        "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
+        "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
+        "hyperparams.yaml": pretrained_yaml(text).encode(),
+    }.items():
+        with whole_file(pretrained / name) as partial:
+            partial.write_bytes(content)
 
 
 def _training(brain):

@@ -1,0 +1,81 @@
+"""A finished run is loaded as any SpeechBrain model is, and answers with a speaker's profile."""
+
+import pytest
+import torch
+from tiny_runs import folder_contents, run_google
+from voices import utter
+
+from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.profile import load_profile
+from vofp_plugin.lobes.ds_cnn import DSCNN
+
+
+@pytest.fixture
+def spotter(finished_run):
+    return KeywordSpotter.from_hparams(finished_run / "pretrained")
+
+
+@pytest.fixture
+def wavs():
+    return [utter(take=take) for take in range(3)]
+
+
+def test_loading_needs_no_data_and_writes_nothing(finished_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = folder_contents(finished_run / "pretrained")
+    KeywordSpotter.from_hparams(finished_run / "pretrained")
+    assert folder_contents(tmp_path) == {}
+    assert folder_contents(finished_run / "pretrained") == before
+    text = (finished_run / "pretrained" / "hyperparams.yaml").read_text()
+    assert str(finished_run) not in text
+
+
+def test_weights_are_those_of_the_last_checkpoint(spotter, finished_run):
+    state = torch.load(max(finished_run.glob("save/CKPT*/model.ckpt")), weights_only=True)
+    loaded = spotter.mods.model.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+    assert not spotter.mods.model.training
+
+
+def test_file_is_answered_as_its_clip(spotter, google_corpus):
+    path = min(google_corpus.glob("*/*.wav"))
+    log_probs, score, index, text = spotter.classify_file(path)
+    front_end = spotter.hparams.front_end
+    clip = front_end.fit(spotter.load_audio(str(path)))
+    expected = spotter.mods.model(front_end(clip.unsqueeze(0)))
+    torch.testing.assert_close(log_probs, expected)
+    assert score == log_probs.max() and log_probs[0, index] == score
+    assert text[0] in {folder.name for folder in google_corpus.iterdir()}
+
+
+def test_profile_changes_answers_and_merges(spotter, wavs, tmp_path):
+    profile = spotter.enroll(wavs)
+    profile.save(tmp_path / "anna.json")
+    loaded = load_profile(tmp_path / "anna.json", spotter.mods.model)
+    clips = torch.stack(wavs)
+    own, again, none = (spotter.classify_batch(clips, p)[0] for p in (profile, loaded, None))
+    assert torch.equal(own, again) and not torch.allclose(own, none)
+    plain = spotter.merge(profile)
+    assert type(plain) is DSCNN
+    torch.testing.assert_close(plain(spotter.hparams.front_end(clips)), own)
+
+
+def test_words_are_those_of_the_model(google_corpus, cache_folder, tmp_path, wavs):
+    run_google("vofp_labelled.yaml", google_corpus, tmp_path, cache_folder)
+    spotter = KeywordSpotter.from_hparams(tmp_path / "pretrained")
+    words = list(spotter.hparams.label_encoder.lab2ind)[:3]
+    one, other = spotter.enroll(wavs, words), spotter.enroll(wavs, words[::-1])
+    assert not torch.equal(one.summary.values, other.summary.values)
+    with pytest.raises(ValueError, match="Got the words xyzzy; expected some of "):
+        spotter.enroll(wavs, ["xyzzy", *words[:2]])
+
+
+def test_shared_run_answers_but_does_not_enroll(google_corpus, cache_folder, tmp_path, wavs):
+    run_google("shared.yaml", google_corpus, tmp_path, cache_folder)
+    spotter = KeywordSpotter.from_hparams(tmp_path / "pretrained")
+    assert spotter(wavs)[0].exp().sum(dim=1).tolist() == pytest.approx([1.0] * 3)
+    with pytest.raises(
+        TypeError, match="Got a SharedModel to enroll with; expected a personalized"
+    ):
+        spotter.enroll(wavs)

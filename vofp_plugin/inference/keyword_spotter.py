@@ -1,0 +1,135 @@
+"""Keyword spotter: a trained run as a SpeechBrain `Pretrained`, with or without a profile."""
+
+import torch
+from speechbrain.dataio.preprocess import AudioNormalizer
+from speechbrain.inference.interfaces import Pretrained
+
+from vofp_plugin.inference.profile import enroll
+
+
+class KeywordSpotter(Pretrained):
+    """Answers keywords, with a speaker's profile if there is one.
+
+    Every run writes the folder `pretrained` that `from_hparams` reads.
+
+    Example
+    -------
+    >>> from speechbrain.dataio.encoder import CategoricalEncoder
+    >>> from speechbrain.lobes.features import Fbank
+    >>> from vofp_plugin.dataio.features import FrontEnd
+    >>> from vofp_plugin.lobes.activation_embedding import ActivationEmbedding
+    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.enrollment import EnrollmentEncoder
+    >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
+    >>> from vofp_plugin.lobes.personalized import PersonalizedModel
+    >>> main_model = DSCNN(num_classes=2)
+    >>> model = PersonalizedModel(
+    ...     main_model,
+    ...     EnrollmentEncoder(ActivationEmbedding(main_model)),
+    ...     HyperPersonalizer(main_model, {"*.norm": "channel"}),
+    ... )
+    >>> words = CategoricalEncoder()
+    >>> words.update_from_iterable(["no", "yes"])
+    >>> hparams = {"front_end": FrontEnd(Fbank(n_mels=40)), "label_encoder": words}
+    >>> spotter = KeywordSpotter({"model": model}, hparams)  # or KeywordSpotter.from_hparams(...)
+    >>> profile = spotter.enroll([torch.rand(16000), torch.rand(16000)])
+    >>> log_probs, score, index, text = spotter.classify_batch(torch.rand(3, 16000), profile)
+    >>> log_probs.shape, len(text)
+    (torch.Size([3, 2]), 3)
+    """
+
+    HPARAMS_NEEDED = ["front_end", "label_encoder"]
+    MODULES_NEEDED = ["model"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.hparams.label_encoder.ignore_len()  # or it warns of a length that nobody promised
+        self.audio_normalizer = AudioNormalizer(sample_rate=self.hparams.front_end.sample_rate)
+
+    def enroll(self, wavs, words=None):
+        """Enrolls a speaker.
+
+        Arguments
+        ---------
+        wavs : list of torch.Tensor
+            Waveforms, (L,) each, full scale at 1, of the front end's sampling rate.
+        words : list of str
+            The word said in each, for a model that was trained to be told.
+
+        Returns
+        -------
+        Profile
+            To save, to add to, and for `classify_batch`, `classify_file` and `merge`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the model is not personalized, a word is none of its classes, or as
+            `Profile.add` says.
+        """
+        if not hasattr(self.mods.model, "hyper_personalizer"):
+            raise TypeError(
+                f"Got a {type(self.mods.model).__name__} to enroll with; expected a personalized "
+                "model: load a run of vofp.yaml."
+            )
+        return enroll(self.mods.model, self.hparams.front_end, wavs, self._classes(words))
+
+    @torch.no_grad()
+    def classify_batch(self, wavs, profile=None):
+        """Answers clips.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor or list of torch.Tensor
+            (B, L), or B waveforms (L,), of the front end's sampling rate; cut or padded to the
+            length of all clips.
+        profile : Profile
+            Of the speaker of all of them; None answers as for everybody.
+
+        Returns
+        -------
+        torch.Tensor
+            Log-probabilities, (B, classes).
+        torch.Tensor
+            The highest of each, (B,).
+        torch.Tensor
+            Its class index, (B,).
+        list of str
+            Its word, B.
+
+        Raises
+        ------
+        ValueError
+            If the profile was made with another model.
+        """
+        model, front_end = self.mods.model, self.hparams.front_end
+        feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
+        weights = None if profile is None else profile.weights(model)
+        with self.inference_ctx:
+            log_probs = model(feats.to(self.device), weights)
+        score, index = log_probs.max(dim=1)
+        return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
+
+    def classify_file(self, path, profile=None, **kwargs):
+        """Answers the clip in an audio file; see `classify_batch`. `kwargs` are `load_audio`'s."""
+        return self.classify_batch([self.load_audio(str(path), **kwargs)], profile)
+
+    def merge(self, profile):
+        """Makes a plain main model of the speaker's weights, with nothing of this plugin."""
+        return self.mods.model.merge(profile.weights(self.mods.model))
+
+    def forward(self, wavs, profile=None):
+        """Answers clips; see `classify_batch`."""
+        return self.classify_batch(wavs, profile)
+
+    def _classes(self, words):
+        """Class indices of words; None of None."""
+        if words is None:
+            return None
+        known = self.hparams.label_encoder.lab2ind
+        unknown = sorted({str(word) for word in words if word not in known})
+        if unknown:
+            raise ValueError(
+                f"Got the words {', '.join(unknown)}; expected some of {', '.join(known)}."
+            )
+        return [known[word] for word in words]

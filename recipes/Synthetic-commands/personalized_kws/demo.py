@@ -1,4 +1,4 @@
-"""Trains the main model, from it the shared and the personalized system, and compares these.
+"""Trains the shared model, in two stages, and its personalizer, and compares the two systems.
 
 > python demo.py
 """

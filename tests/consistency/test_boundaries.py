@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "utils/runner.py": EVERYTHING,
     "utils/profiling.py": {"nnet"},
     "utils/trials.py": {"utils", "dataio"},
+    "utils/evaluation_data.py": {"utils", "dataio"},
     "cli.py": EVERYTHING,
 }
 each_file = pytest.mark.parametrize("file", TREES)

@@ -1,6 +1,5 @@
 """The runner behind every `train.py`: YAML and command line to a finished, reported run."""
 
-import json
 import platform
 import sys
 from importlib.metadata import version
@@ -14,29 +13,29 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
-from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS, BadCondition
-from vofp_plugin.dataio.features import NoiseCondition
 from vofp_plugin.dataio.manifests import check_disjoint, read_manifest, speakers_of
-from vofp_plugin.dataio.noise import load_noises
-from vofp_plugin.dataio.utterances import (
-    Condition,
-    load_bad_utterances,
-    load_utterances,
-    train_dataset,
-)
+from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import (
-    load_yaml,
-    pretrained_yaml,
-    resolve_yaml,
-    settings,
+from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
+from vofp_plugin.utils.evaluation_data import (
+    bad_enrollments,
+    check_evaluation_keys,
+    evaluation_data,
+    utterances_of,
 )
-from vofp_plugin.utils.evaluation_keys import check_evaluation_keys
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
+from vofp_plugin.utils.run_folder import (
+    CLASS_FILE,
+    check_folder,
+    class_file,
+    load_classes,
+    made_by,
+    write_pretrained,
+)
 from vofp_plugin.utils.sweep import chosen_settings, load_sweep, mark_chosen, save_sweep
 from vofp_plugin.utils.tables import comparison_table
 from vofp_plugin.utils.trials import make_draws
@@ -66,13 +65,7 @@ READ_KEYS = (
     *KeywordSpottingBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
-# Settings that may differ when a run is started again: they change nothing in its training.
-KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
-MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
-# What differs between runs of one system on one corpus, by which they are no other system.
-RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
 SPLITS = ("train", "valid", "test")
-CLASS_FILE = "classes.txt"
 VALID_DRAWS = 4  # per speaker, after every epoch
 SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
@@ -147,9 +140,9 @@ def run(prepare, argv=None):
     if not test_only:
         _start_main_model(hparams, manifests, classes)
     metrics = _describe(hparams, manifests, yaml_file, given)
-    metrics["settings"] = _settings(hparams, yaml_file, overrides, test_only)
+    metrics["settings"] = made_by(hparams, yaml_file, overrides, test_only)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
-    bad = _bad_enrollments(manifests["test"], hparams, classes)
+    bad = bad_enrollments(manifests["test"], hparams, classes)
     conditions = {name: condition._replace(bad=bad) for name, condition in conditions.items()}
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
@@ -165,54 +158,11 @@ def run(prepare, argv=None):
     metrics["training"] = _training(brain)  # once the checkpoint that tells of it is loaded
     if if_main_process():
         if not test_only:
-            _write_pretrained(brain, folder)
+            write_pretrained(brain.checkpointer.find_checkpoint(), folder)
         report = write_report(metrics, folder)
         print(comparison_table(metrics["results"]))
         print(f"Report: {report}\nMetrics: {folder / 'metrics.json'}")
     return metrics
-
-
-def check_folder(hparams, yaml_file, overrides, test_only):
-    """Refuses an output folder with checkpoints that other settings made, or with none to test.
-
-    Their numbers would be reported as those of these settings. A test may change settings, but
-    not what its rows are labelled with.
-
-    Arguments
-    ---------
-    hparams : dict
-    yaml_file : str or Path
-    overrides : str
-        YAML text.
-    test_only : bool
-    """
-    if test_only and not _class_file(hparams).is_file():
-        raise FileNotFoundError(
-            f"Found no {_class_file(hparams)}; --test_only needs the --output_folder of a finished "
-            "training."
-        )
-    folder = hparams["output_folder"]
-    before = Path(folder) / "hyperparams.yaml"
-    if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
-        return
-    old = settings(before.read_text(encoding="utf-8"))
-    # What may change is also read by other sections: there too, it is as it was.
-    kept = "\n".join(f"{key}: {old[key]}" for key in KEPT if key in old)
-    new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
-    fixed = {"seed", "fold"} if test_only else new.keys() - {*KEPT, *MAY_CHANGE}
-    changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
-    # Objects are made of the other keys, and named where these do not tell.
-    changed = [key for key in changed if not old[key].startswith("!")] or changed
-    if changed:
-        raise ValueError(
-            f"{folder} holds a run with other settings: "
-            + ", ".join(f"{key} {_short(old[key])} (now {_short(new[key])})" for key in changed)
-            + ". Give another --output_folder, delete that folder, or give the settings of its run."
-        )
-
-
-def _short(text, most=60):
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def read_manifests(hparams, test_only):
@@ -244,7 +194,7 @@ def read_manifests(hparams, test_only):
 def class_encoder(hparams, manifests, test_only):
     """Class list of the training manifest; in a test, of the trained model."""
     if test_only:
-        encoder = _load_classes(_class_file(hparams))
+        encoder = load_classes(class_file(hparams))
     else:
         encoder = CategoricalEncoder()
         encoder.expect_len(None)
@@ -257,73 +207,6 @@ def class_encoder(hparams, manifests, test_only):
                 f"{', '.join(unknown)}. It knows: {', '.join(encoder.lab2ind)}."
             )
     return encoder
-
-
-def _load_classes(path):
-    encoder = CategoricalEncoder()
-    encoder.expect_len(None)
-    encoder.load(path)
-    return encoder
-
-
-def evaluation_data(hparams, rows, classes, num_draws):
-    """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
-    draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
-    conditions = {
-        name: _condition(rows, hparams, classes, noise)
-        for name, noise in hparams["conditions"].items()
-        if noise is not None  # left out on the command line
-    }
-    return draws, conditions
-
-
-def _condition(rows, hparams, classes, noise):
-    """A condition of the YAML; the enrollment is in the queries' noise, in another, or in none."""
-    quiet = _utterances(rows, hparams, classes)
-    if not noise:
-        return Condition(quiet, [quiet])
-    noises, snr = _test_noises(hparams), noise["snr"]
-    queries = _utterances(rows, hparams, classes, NoiseCondition(noises, snr))
-    if noise.get("enrollment") == "quiet":
-        return Condition(queries, [quiet])
-    rooms = [
-        _utterances(rows, hparams, classes, NoiseCondition(noises, snr, kind))
-        for kind in range(len(noises))
-    ]
-    if noise.get("enrollment") == "other_noise":
-        if len(rooms) < 2:
-            raise ValueError(
-                f"Got {len(rooms)} noise; expected at least 2 for another kind of noise in the "
-                "enrollment: add noises to noise_folder, or leave that condition out, by null."
-            )
-        rooms = rooms[1:] + rooms[:1]
-    return Condition(queries, rooms)
-
-
-def _bad_enrollments(rows, hparams, classes):
-    """{kind: spoiled utterances}, for models that read an enrollment."""
-    kinds, bad = hparams["bad_enrollments"], {}
-    unknown = set(kinds) - {*UTTERANCE_KINDS, TWO_SPEAKERS}
-    if unknown:
-        raise ValueError(
-            f"Got bad_enrollments {sorted(unknown)}; expected some of "
-            f"{', '.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}, or none."
-        )
-    if "own" not in hparams["modules"]["model"].enrollments:
-        return bad
-    noises = _test_noises(hparams) if set(kinds) - {TWO_SPEAKERS} else []
-    for kind in kinds:
-        if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker; one is of one speaker
-            if max(hparams["test_shots"]) > 1:
-                bad[kind] = _utterances(rows, hparams, classes)
-        else:
-            spoiled = BadCondition(kind, noises)
-            bad[kind] = _utterances(rows, hparams, classes, spoiled, load_bad_utterances)
-    return bad
-
-
-def _test_noises(hparams):
-    return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
 
 
 def _start_main_model(hparams, manifests, classes):
@@ -345,7 +228,7 @@ def _start_main_model(hparams, manifests, classes):
             f"The run in {folder} has not ended; start it again, which resumes it, and wait for "
             "its metrics.json."
         )
-    known_classes = _load_classes(Path(folder) / CLASS_FILE)
+    known_classes = load_classes(Path(folder) / CLASS_FILE)
     if known_classes.lab2ind != classes.lab2ind:
         raise ValueError(
             f"The main model in {folder} knows the classes {', '.join(known_classes.lab2ind)}; "
@@ -381,14 +264,14 @@ def _warn_of_known_speakers(hparams, rows):
 
 def _fit(brain, hparams, manifests, classes):
     if if_main_process():
-        with whole_file(_class_file(hparams)) as partial:
+        with whole_file(class_file(hparams)) as partial:
             classes.save(partial)
     valid = manifests["valid"]
     draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
     train = manifests["train"]
-    utterances = _utterances(valid, hparams, classes)
+    utterances = utterances_of(valid, hparams, classes)
     brain.fit_speakers(
-        train_dataset(train, _utterances(train, hparams, classes)),
+        train_dataset(train, utterances_of(train, hparams, classes)),
         [row["spk_id"] for row in train],
         Condition(utterances, [utterances]),
         draws,
@@ -413,11 +296,6 @@ def _sweep(brain, hparams, manifests, classes, test_only):
     return rows
 
 
-def _utterances(rows, hparams, classes, condition=None, load=load_utterances):
-    labels = [classes.encode_label(row["command"]) for row in rows]
-    return load(rows, labels, hparams["front_end"], hparams["cache_folder"], condition)
-
-
 def _evaluate(brain, draws, conditions, metrics):
     """Adds the scores of every condition to `metrics`."""
     metrics["per_speaker"], metrics["calibration"] = [], []
@@ -433,20 +311,6 @@ def _evaluate(brain, draws, conditions, metrics):
     last = brain.history.epochs[-1]
     metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
     metrics["results"] = compare([metrics])
-
-
-def _write_pretrained(brain, folder):
-    """Writes what `KeywordSpotter.from_hparams` reads, in the folder `pretrained`."""
-    pretrained = folder / "pretrained"
-    checkpoint = brain.checkpointer.find_checkpoint()
-    text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
-    for name, content in {
-        "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
-        "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
-        "hyperparams.yaml": pretrained_yaml(text).encode(),
-    }.items():
-        with whole_file(pretrained / name) as partial:
-            partial.write_bytes(content)
 
 
 def _training(brain):
@@ -490,19 +354,3 @@ def _describe(hparams, manifests, yaml_file, overrides):
             "multiply_adds_per_query": count_multiply_adds(model, hparams["front_end"](clip)),
         },
     }
-
-
-def _settings(hparams, yaml_file, overrides, test_only):
-    """{key: value or section} by which the model was made, the same for all folds and seeds."""
-    trained = Path(hparams["output_folder"]) / "metrics.json"
-    if test_only and trained.is_file():
-        metrics = json.loads(trained.read_text(encoding="utf-8"))
-        if "settings" in metrics:
-            return metrics["settings"]
-    alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
-    made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
-    return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
-
-
-def _class_file(hparams):
-    return Path(hparams["output_folder"]) / CLASS_FILE

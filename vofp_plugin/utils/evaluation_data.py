@@ -1,0 +1,135 @@
+"""Evaluation data: the keys of a YAML that say how a model is evaluated, made into data.
+
+They are checked before anything is trained.
+"""
+
+from numbers import Real
+
+from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS, BadCondition
+from vofp_plugin.dataio.features import NoiseCondition
+from vofp_plugin.dataio.noise import load_noises
+from vofp_plugin.dataio.utterances import Condition, load_bad_utterances, load_utterances
+from vofp_plugin.utils.trials import make_draws
+
+ENROLLMENTS = ("quiet", "other_noise")  # of a condition, where they are not in the queries' noise
+
+
+def check_evaluation_keys(hparams):
+    """Refuses values that no evaluation can be made of.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `test_shots`, `test_draws`, `test_samples`, `min_queries` and `conditions`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is of another form.
+
+    Example
+    -------
+    >>> numbers = {"test_draws": 20, "test_samples": 8, "min_queries": 3}
+    >>> conditions = {"quiet": {}, "noise": {"snr": [5.0, 10.0]}}
+    >>> check_evaluation_keys({"test_shots": [1, 5], "conditions": conditions, **numbers})
+    """
+    shots = hparams["test_shots"]
+    if not isinstance(shots, list) or not shots or not all(map(_is_count, shots)):
+        raise ValueError(
+            f"Got test_shots {shots}; expected a list of numbers K, such as [1, 3, 5]."
+        )
+    for key in ("test_draws", "test_samples", "min_queries"):
+        if not _is_count(hparams[key]):
+            raise ValueError(f"Got {key} {hparams[key]}; expected a whole number above 0.")
+    conditions = hparams["conditions"]
+    if not isinstance(conditions, dict) or not any(x is not None for x in conditions.values()):
+        raise ValueError(
+            f"Got conditions {conditions}; expected {{name: condition}}, such as {{quiet: {{}}}}."
+        )
+    for name, condition in conditions.items():
+        if condition is not None and not _is_condition(condition):
+            raise ValueError(
+                f"Got the condition {name}: {condition}; expected {{}} for no noise, snr: [low, "
+                f"high] in dB, to which enrollment: {' or '.join(ENROLLMENTS)} may be added, or "
+                "null to leave it out."
+            )
+
+
+def evaluation_data(hparams, rows, classes, num_draws):
+    """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
+    draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
+    conditions = {
+        name: _condition(rows, hparams, classes, noise)
+        for name, noise in hparams["conditions"].items()
+        if noise is not None  # left out on the command line
+    }
+    return draws, conditions
+
+
+def bad_enrollments(rows, hparams, classes):
+    """{kind: spoiled utterances}, for models that read an enrollment."""
+    kinds, bad = hparams["bad_enrollments"], {}
+    unknown = set(kinds) - {*UTTERANCE_KINDS, TWO_SPEAKERS}
+    if unknown:
+        raise ValueError(
+            f"Got bad_enrollments {sorted(unknown)}; expected some of "
+            f"{', '.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}, or none."
+        )
+    if "own" not in hparams["modules"]["model"].enrollments:
+        return bad
+    noises = _test_noises(hparams) if set(kinds) - {TWO_SPEAKERS} else []
+    for kind in kinds:
+        if kind == TWO_SPEAKERS:  # good utterances, of the wrong speaker; one is of one speaker
+            if max(hparams["test_shots"]) > 1:
+                bad[kind] = utterances_of(rows, hparams, classes)
+        else:
+            spoiled = BadCondition(kind, noises)
+            bad[kind] = utterances_of(rows, hparams, classes, spoiled, load_bad_utterances)
+    return bad
+
+
+def utterances_of(rows, hparams, classes, condition=None, load=load_utterances):
+    """Utterances of manifest rows, by the front end and the cache of the YAML."""
+    labels = [classes.encode_label(row["command"]) for row in rows]
+    return load(rows, labels, hparams["front_end"], hparams["cache_folder"], condition)
+
+
+def _condition(rows, hparams, classes, noise):
+    """A condition of the YAML; the enrollment is in the queries' noise, in another, or in none."""
+    quiet = utterances_of(rows, hparams, classes)
+    if not noise:
+        return Condition(quiet, [quiet])
+    noises, snr = _test_noises(hparams), noise["snr"]
+    queries = utterances_of(rows, hparams, classes, NoiseCondition(noises, snr))
+    if noise.get("enrollment") == "quiet":
+        return Condition(queries, [quiet])
+    rooms = [
+        utterances_of(rows, hparams, classes, NoiseCondition(noises, snr, kind))
+        for kind in range(len(noises))
+    ]
+    if noise.get("enrollment") == "other_noise":
+        if len(rooms) < 2:
+            raise ValueError(
+                f"Got {len(rooms)} noise; expected at least 2 for another kind of noise in the "
+                "enrollment: add noises to noise_folder, or leave that condition out, by null."
+            )
+        rooms = rooms[1:] + rooms[:1]
+    return Condition(queries, rooms)
+
+
+def _test_noises(hparams):
+    return load_noises(hparams["noise_folder"], "test", hparams["front_end"].sample_rate)
+
+
+def _is_count(value):
+    return isinstance(value, int) and value > 0
+
+
+def _is_condition(value):
+    if not isinstance(value, dict) or value.keys() - {"snr", "enrollment"}:
+        return False
+    snr = value.get("snr")
+    if snr is None:
+        return not value
+    ranged = isinstance(snr, list) and len(snr) == 2 and all(isinstance(x, Real) for x in snr)
+    return ranged and snr[0] <= snr[1] and value.get("enrollment") in (None, *ENROLLMENTS)

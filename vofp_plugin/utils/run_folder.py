@@ -1,0 +1,97 @@
+"""Run folder: which settings made the run in it, and what it leaves for inference."""
+
+import json
+from pathlib import Path
+
+from speechbrain.dataio.encoder import CategoricalEncoder
+
+from vofp_plugin.utils.configuration import pretrained_yaml, resolve_yaml, settings
+from vofp_plugin.utils.files import whole_file
+
+CLASS_FILE = "classes.txt"
+# Settings that may differ when a run is started again: they change nothing in its training.
+KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
+MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
+# What differs between runs of one system on one corpus, by which they are no other system.
+RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
+
+
+def check_folder(hparams, yaml_file, overrides, test_only):
+    """Refuses an output folder with checkpoints that other settings made, or with none to test.
+
+    Their numbers would be reported as those of these settings. A test may change settings, but
+    not what its rows are labelled with.
+
+    Arguments
+    ---------
+    hparams : dict
+    yaml_file : str or Path
+    overrides : str
+        YAML text.
+    test_only : bool
+    """
+    if test_only and not class_file(hparams).is_file():
+        raise FileNotFoundError(
+            f"Found no {class_file(hparams)}; --test_only needs the --output_folder of a finished "
+            "training."
+        )
+    folder = hparams["output_folder"]
+    before = Path(folder) / "hyperparams.yaml"
+    if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
+        return
+    old = settings(before.read_text(encoding="utf-8"))
+    # What may change is also read by other sections: there too, it is as it was.
+    kept = "\n".join(f"{key}: {old[key]}" for key in KEPT if key in old)
+    new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
+    fixed = {"seed", "fold"} if test_only else new.keys() - {*KEPT, *MAY_CHANGE}
+    changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
+    # Objects are made of the other keys, and named where these do not tell.
+    changed = [key for key in changed if not old[key].startswith("!")] or changed
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings: "
+            + ", ".join(f"{key} {_short(old[key])} (now {_short(new[key])})" for key in changed)
+            + ". Give another --output_folder, delete that folder, or give the settings of its run."
+        )
+
+
+def made_by(hparams, yaml_file, overrides, test_only):
+    """{key: value or section} by which the model was made, the same for all folds and seeds."""
+    trained = Path(hparams["output_folder"]) / "metrics.json"
+    if test_only and trained.is_file():
+        metrics = json.loads(trained.read_text(encoding="utf-8"))
+        if "settings" in metrics:
+            return metrics["settings"]
+    alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
+    made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
+    return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
+
+
+def class_file(hparams):
+    """Path of the class list in the output folder."""
+    return Path(hparams["output_folder"]) / CLASS_FILE
+
+
+def load_classes(path):
+    """Reads a class list."""
+    encoder = CategoricalEncoder()
+    encoder.expect_len(None)
+    encoder.load(path)
+    return encoder
+
+
+def write_pretrained(checkpoint, folder):
+    """Writes what `KeywordSpotter.from_hparams` reads, in the folder `pretrained`."""
+    pretrained = folder / "pretrained"
+    text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
+    for name, content in {
+        "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
+        "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
+        "hyperparams.yaml": pretrained_yaml(text).encode(),
+    }.items():
+        with whole_file(pretrained / name) as partial:
+            partial.write_bytes(content)
+
+
+def _short(text, most=60):
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -12,7 +12,6 @@ ACCURACY = {
 OWN = {1: (0.8, 0.8, 0.8, 1.0, 0.8), 5: (0.9, 0.9, 0.9, 1.0, 0.79)}
 NONE = (0.8, 0.7, 0.6, 1.0, 0.79)
 STRANGER = (0.7,) * 5
-VALIDATION = {"shared": (0.9, 0.8), "shared_large": (0.88, 0.9)}  # of both folds
 BINS = [[0, 0.0, 0.0]] * 13 + [[4, 3.6, 3.0], [6, 5.9, 6.0]]
 
 
@@ -57,7 +56,7 @@ def made_up_run(system, fold=0, seed=0, conditions=("quiet", "noise"), shift=0.0
         "data": {"train": {"speakers": 9, "utterances": 90}},
         "model": {"parameters": 2000, "main_parameters": 1000, "multiply_adds_per_query": 5000},
         "training": {"steps": 20, "wall_time_s": 3.0, "epochs": epochs},
-        "validation": {"accuracy": VALIDATION.get(system, (0.95, 0.9))[fold], "nll": 0.4},
+        "validation": {"accuracy": 0.9, "nll": 0.4},
         "results": [],
         "per_speaker": per_speaker,
         "calibration": calibration,

@@ -48,7 +48,7 @@ def compare(runs):
       "shared"; for own enrollment also "stranger" and "none" of the same system, "k1" (its own at
       K = 1, for the largest K) and "vofp" (with own); for any other enrollment also "own";
     - ``personal_share``, (own - stranger) / (own - shared), where own - shared is beyond doubt;
-    - ``error_reduction_vs_X``, relative, X the better shared system on validation speakers;
+    - ``error_reduction_vs_X``, relative, X "shared" or "shared_large";
     - ``harm`` and ``harm_nll``, the shares of speakers more than 0.01 worse than shared, first seed
       against first seed. Those of "shared_again" are of the second seed against the first.
 
@@ -73,12 +73,11 @@ def compare(runs):
         If the runs cannot be compared.
     """
     systems = pool_systems(runs)
-    better_shared = _better_shared(systems)
     speakers = next(iter(systems.values())).speakers()
-    rows = _rows(systems, better_shared, "all", speakers)
+    rows = _rows(systems, "all", speakers)
     hardest, other_runs = _hardest(runs)
     if hardest:
-        rows += _rows(pool_systems(other_runs), better_shared, "hardest", hardest)
+        rows += _rows(pool_systems(other_runs), "hardest", hardest)
     return rows
 
 
@@ -104,19 +103,7 @@ def _hardest(runs):
     return hardest, [run for run in others if run["system"] not in lost]
 
 
-def _better_shared(systems):
-    candidates = [systems[name] for name in (SHARED, "shared_large") if name in systems]
-    if len(candidates) < 2:
-        return candidates[0].name if candidates else None
-    if any(system.validation_accuracy is None for system in candidates):
-        raise ValueError(
-            "got runs of shared and shared_large without validation accuracy, expected it to "
-            "choose the better one; compare runs that were trained, not only tested"
-        )
-    return max(candidates, key=lambda system: system.validation_accuracy).name
-
-
-def _rows(systems, better_shared, subset, speakers):
+def _rows(systems, subset, speakers):
     rows = []
     for system in systems.values():
         for cell in system.cells:
@@ -132,7 +119,7 @@ def _rows(systems, better_shared, subset, speakers):
                 **_scores(system, cell, subset, speakers),
                 **{metric: _mean_difference(values) for metric, values in differences.items()},
                 **_personal_share(differences),
-                **_reduction(systems.get(better_shared), system, cell, speakers),
+                **_reductions(systems, system, cell, speakers),
                 **_harm(systems.get(SHARED), system, cell, speakers),
             }
             rows += [
@@ -208,18 +195,21 @@ def _personal_share(differences):
     return {"personal_share": _estimate(*share)}
 
 
-def _reduction(better_shared, system, cell, speakers):
-    baseline_cell = _without_enrollment("shared", cell)
-    if not cell.enrollment.startswith("own") or better_shared is None:
-        return {}
-    if baseline_cell not in better_shared.cells:
-        return {}
-    baseline = better_shared.values(baseline_cell, "accuracy", speakers)
-    if (baseline == 1).all():  # no error to reduce
-        return {}
-    own = system.values(cell, "accuracy", speakers)
-    estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
-    return {f"error_reduction_vs_{better_shared.name}": estimate}
+def _reductions(systems, system, cell, speakers):
+    estimates = {}
+    for name in (SHARED, "shared_large"):
+        baseline_cell = _without_enrollment("shared", cell)
+        if name not in systems or not cell.enrollment.startswith("own"):
+            continue
+        if baseline_cell not in systems[name].cells:
+            continue
+        baseline = systems[name].values(baseline_cell, "accuracy", speakers)
+        if (baseline == 1).all():  # no error to reduce
+            continue
+        own = system.values(cell, "accuracy", speakers)
+        estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
+        estimates[f"error_reduction_vs_{name}"] = estimate
+    return estimates
 
 
 def _harm(shared, system, cell, speakers):

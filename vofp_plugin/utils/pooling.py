@@ -46,8 +46,6 @@ class PooledSystem:
     def __init__(self, name, runs):
         self.name = name
         self.num_runs = len(runs)
-        validations = [(run.get("validation") or {}).get("accuracy") for run in runs]
-        self.validation_accuracy = None if None in validations else fmean(validations)
         self._entries = defaultdict(lambda: defaultdict(list))
         self.bins = {}
         for run in sorted(runs, key=lambda run: run["seed"]):

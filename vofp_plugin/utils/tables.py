@@ -52,8 +52,8 @@ LEGEND = {
     "is with own enrollment.",
     "personal_share": "Personal share: (own - stranger) / (own - shared), where the interval of "
     "the gain over shared is above zero.",
-    "error_reduction": "Error reduction: the share of another system's errors that are gone; shared "
-    "has as many multiply-adds in each query, shared_large as many parameters in total.",
+    "error_reduction": "Error reduction: the share of another system's errors that are gone; "
+    "shared has as many multiply-adds in each query, shared_large as many parameters in total.",
     "harm": "Harm: share of speakers more than one point of accuracy (0.01 nats) worse than "
     "shared, one seed against one; its noise (A/A) is the row shared_again, a second seed. "
     "It is none of the harm of what adapts the very model that it is compared to: fine_tuned and "

@@ -56,8 +56,7 @@ LEGEND = {
     "shared has as many multiply-adds in each query, shared_large as many parameters in total.",
     "harm": "Harm: share of speakers more than one point of accuracy (0.01 nats) worse than "
     "shared, one seed against one; its noise (A/A) is the row shared_again, a second seed. "
-    "It is none of the harm of what adapts the very model that it is compared to: fine_tuned and "
-    "nearest_mean.",
+    "What starts from the very model that it is compared to has less of that noise.",
 }
 
 

@@ -53,9 +53,9 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     tilted = resolve_yaml(film, "data_folder: x\nvirtual_speakers: {tilt: 3.0}")
     assert "tilt: 3.0" in tilted and "tilt: 9.0" not in tilted
     yaml = tmp_path / "slower.yaml"
-    yaml.write_text(f"base: {film}\nmain_lr: 0.001\n")
+    yaml.write_text(f"base: {film}\npersonalizer_lr: 0.001\n")
     again = resolve_yaml(yaml, overrides)
-    assert again == text.replace("main_lr: 0.002", "main_lr: 0.001")
+    assert again == text.replace("personalizer_lr: 0.002", "personalizer_lr: 0.001")
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):
@@ -103,16 +103,17 @@ def test_accumulated_batches_are_drawn_apart_and_the_schedule_ends_with_the_trai
 
 def test_augmenter_that_makes_more_utterances_is_refused(run_with):
     with patch.object(Augmenter, "forward", lambda _, feats, lens: (feats.repeat(2, 1, 1), lens)):
-        with pytest.raises(ValueError, match="Got 88 utterances of fea_augment for 44; .*leave"):
-            run_with()
+        with pytest.raises(ValueError, match="Got 40 utterances of fea_augment for 20; .*leave"):
+            run_with(yaml="main_model.yaml")
 
 
 def test_speechbrains_augmenter_changes_features_in_training_alone(run_with, tmp_path):
     with patch.object(Augmenter, "forward", autospec=True, side_effect=Augmenter.forward) as calls:
-        masked = run_with()["run/metrics.json"]
+        masked = run_with(yaml="main_model.yaml")["run/metrics.json"]
     assert calls.call_count == masked["training"]["steps"] == 6
     folder = f"--output_folder={tmp_path / 'run' / 'plain'}"
-    plain = run_with("--fea_augment=null", folder)["run/plain/metrics.json"]
+    plain = run_with("--fea_augment=null", folder, yaml="main_model.yaml")
+    plain = plain["run/plain/metrics.json"]
     losses = [run["training"]["epochs"][0]["train_nll"] for run in (masked, plain)]
     assert losses[0] != losses[1]
 

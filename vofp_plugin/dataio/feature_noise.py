@@ -14,7 +14,7 @@ NEPERS = math.log(10) / 10  # of a power, in one dB
 class FeatureNoise(nn.Module):
     """Adds the power of noise to that of speech, of one kind for all queries of a speaker.
 
-    The enrollment is in the same noise, or somewhere else: then in noise of its own, or in none.
+    A speaker enrolls in the same room or in another one, with noise of its own or none.
 
     Powers add up to cross terms, which are zero on average. The noises are read, and their
     features computed, when the first batch comes.
@@ -32,7 +32,7 @@ class FeatureNoise(nn.Module):
     max_shots : int
         Enrollment places, which come first among the items of a speaker.
     elsewhere : float
-        Share of speakers whose enrollment has a place of its own, which may be like the other one.
+        Share of speakers who enroll in a room of its own, which may be like the other one.
     chunks : int
         Pieces of one clip's length cut of each noise.
 
@@ -79,28 +79,28 @@ class FeatureNoise(nn.Module):
         """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
         if self.noises is None:
             self.noises = self._noise_features()
-        here = self._draw_places(num_speakers, generator)
+        room = self._draw_room(num_speakers, generator)
         chunk = torch.randint(0, self.chunks, (len(feats),), generator=generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(len(feats), 1, 1, generator=generator)
-        kinds, noisy = self._move_enrollment(here, len(feats) // num_speakers, generator)
+        kinds, noisy = self._move_enrollment(room, len(feats) // num_speakers, generator)
         noise = self.noises[kinds, chunk]
         gain = _level(feats).cpu() - _level(noise) - snr
         gain = torch.where(noisy.view(-1, 1, 1), gain, -torch.inf)
         return _add_power(feats, (noise + gain).to(feats.device))
 
-    def _move_enrollment(self, here, items, generator):
+    def _move_enrollment(self, room, items, generator):
         """Kind of noise of every utterance, (N * items,), and whether it is in it at all."""
-        num_speakers = len(here[0])
-        others = self._draw_places(num_speakers, generator)
+        num_speakers = len(room[0])
+        other_room = self._draw_room(num_speakers, generator)
         moved = torch.rand(num_speakers, 1, generator=generator) < self.elsewhere
         moved = moved & (torch.arange(items) < self.max_shots)
         return [
-            torch.where(moved, other.unsqueeze(1), place.unsqueeze(1)).flatten()
-            for place, other in zip(here, others, strict=True)
+            torch.where(moved, there.unsqueeze(1), here.unsqueeze(1)).flatten()
+            for here, there in zip(room, other_room, strict=True)
         ]
 
-    def _draw_places(self, num_speakers, generator):
+    def _draw_room(self, num_speakers, generator):
         """Kind of noise where each speaker is, (N,), and whether there is noise at all."""
         kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
         return kinds, torch.rand(num_speakers, generator=generator) < self.probability

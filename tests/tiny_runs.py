@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 from unittest.mock import patch
 
@@ -62,6 +63,15 @@ def train_google(*arguments, **environment):
     """Command and options of the Google recipe as a user's process, for `subprocess`."""
     command = [sys.executable, "train.py", *google_arguments(*arguments)]
     return command, {"cwd": GOOGLE, "env": {**os.environ, "OMP_NUM_THREADS": "1", **environment}}
+
+
+def scores_of(metrics, enrollment, shots):
+    """{condition: {speaker: (accuracy, NLL)}}."""
+    scores = defaultdict(dict)
+    for row in metrics["per_speaker"]:
+        if (row["enrollment"], row["shots"]) == (enrollment, shots):
+            scores[row["condition"]][row["speaker"]] = (row["accuracy"], row["nll"])
+    return scores
 
 
 def folder_contents(folder):

@@ -116,6 +116,14 @@ def test_condition_of_another_form(refuse, condition):
     assert nothing(refuse(message, f"--conditions={{street: {condition}}}"))
 
 
+def test_other_noise_needs_two_kinds(refuse, google_corpus, tmp_path):
+    noise = min((google_corpus / "_background_noise_").glob("*.wav"))
+    (tmp_path / "noises").mkdir()
+    shutil.copy(noise, tmp_path / "noises")
+    message = "Got 1 noise; expected at least 2 for another kind .* leave that condition out"
+    refuse(message, f"--noise_folder={tmp_path / 'noises'}")
+
+
 @pytest.mark.parametrize(
     "option, message",
     [

@@ -1,24 +1,14 @@
 """Every model is evaluated by the same queries; what a speaker is enrolled with differs."""
 
 import shutil
-from collections import defaultdict
 
 import pytest
 import torch
-from tiny_runs import run_google
+from tiny_runs import run_google, scores_of
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.utils.reports import read_metrics
 from vofp_plugin.utils.sweep import load_sweep, save_sweep
-
-
-def scores_of(metrics, enrollment, shots):
-    """{condition: {speaker: (accuracy, NLL)}}."""
-    scores = defaultdict(dict)
-    for row in metrics["per_speaker"]:
-        if (row["enrollment"], row["shots"]) == (enrollment, shots):
-            scores[row["condition"]][row["speaker"]] = (row["accuracy"], row["nll"])
-    return scores
 
 
 def test_conditions_of_another_enrollment_ask_the_queries_of_noise(

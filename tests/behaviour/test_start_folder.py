@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from tiny_runs import run_google
+from tiny_runs import run_google, scores_of
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.utils.reports import read_metrics
@@ -82,15 +82,6 @@ def test_main_model_of_other_classes_is_refused(trained, start, tmp_path):
         start(other)
 
 
-def unenrolled(metrics):
-    """{(condition, speaker): (accuracy, NLL)} of the answers without enrollment."""
-    return {
-        (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
-        for row in metrics["per_speaker"]
-        if row["shots"] == 0
-    }
-
-
 def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, tmp_path):
     """Without an epoch, an adapted model answers as its start does; and so it does once more."""
     arguments = ("nearest_mean.yaml", google_corpus, tmp_path, cache_folder)
@@ -98,22 +89,19 @@ def test_shared_model_is_adapted_as_it_is(trained, google_corpus, cache_folder, 
     first, again = (run_google(*arguments, *options) for _ in range(2))
     assert first["training"]["steps"] == again["training"]["steps"] == 0
     assert first["per_speaker"] == again["per_speaker"]
-    assert unenrolled(first) == unenrolled(read_metrics(trained))
+    assert scores_of(first, "none", 0) == scores_of(read_metrics(trained), "shared", 0)
     assert (tmp_path / "sweep.json").is_file()
 
 
 def test_frozen_main_model_answers_as_before_without_enrollment(trained, start):
     metrics = start(trained, "--freeze_main_model=True")
     assert metrics["training"]["steps"] > 0
-    none = unenrolled(metrics)
-    for cell, scores in unenrolled(read_metrics(trained)).items():
-        assert none[cell] == pytest.approx(scores, rel=1e-5)
-    own = {
-        (row["condition"], row["speaker"]): (row["accuracy"], row["nll"])
-        for row in metrics["per_speaker"]
-        if row["enrollment"] == "own" and row["shots"] == 3
-    }
-    assert own.keys() == none.keys() and own != none
+    none, own = (scores_of(metrics, *cell) for cell in (("none", 0), ("own", 3)))
+    for condition, shared in scores_of(read_metrics(trained), "shared", 0).items():
+        assert none[condition].keys() == own[condition].keys() == shared.keys()
+        for speaker, scores in shared.items():
+            assert none[condition][speaker] == pytest.approx(scores, rel=1e-5)
+    assert own != none
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import torch
 
 from vofp_plugin.dataio.noise import random_chunks
-from vofp_plugin.utils.seeds import number_of, seeded
+from vofp_plugin.utils.seeds import choice_of, seeded
 
 UTTERANCE_KINDS = ("silence", "noise", "clipped", "slightly_clipped")
 TWO_SPEAKERS = "two_speakers"
@@ -54,7 +54,7 @@ class BadCondition:
             share = 0.005 + 0.035 * torch.rand(1, generator=generator).item()
             size = wav.abs()[wav != 0]  # without padding
             return (wav / size.quantile(1 - share)).clamp(-1, 1) if len(size) else wav
-        noise = self.noises[number_of(row["spk_id"]) % len(self.noises)]
+        noise = choice_of(self.noises, row["spk_id"])
         chunk = random_chunks(noise, len(wav), 1, generator)[0]
         level = _draw_gain(-90.0, -60.0, generator) if self.kind == "silence" else _level(wav)
         return chunk * level / _level(chunk).clamp(min=1e-9)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vofp_plugin.dataio.noise import mix, random_chunks
 from vofp_plugin.utils.files import whole_file
-from vofp_plugin.utils.seeds import number_of, seeded
+from vofp_plugin.utils.seeds import choice_of, seeded
 
 logger = get_logger(__name__)
 
@@ -88,11 +88,9 @@ class NoiseCondition:
     Arguments
     ---------
     noises : list of torch.Tensor
-        (L,) each, longer than a clip.
+        (L,) each, longer than a clip; a speaker has one of them.
     snr : list of float
         Lowest and highest signal-to-noise ratio, in dB.
-    kind : int
-        The noise that all speakers are in; None gives each of them one.
 
     Example
     -------
@@ -102,18 +100,15 @@ class NoiseCondition:
     torch.Size([50])
     """
 
-    def __init__(self, noises, snr, kind=None):
+    def __init__(self, noises, snr):
         self.noises = noises
         self.snr = snr
-        self.kind = kind
 
     def add(self, wav, row):
         """Adds noise to the clip (L,) of a manifest row."""
-        kind = self.kind
-        if kind is None:
-            kind = number_of(row["spk_id"]) % len(self.noises)
+        noise = choice_of(self.noises, row["spk_id"])
         generator = seeded(row["ID"])
-        chunk = random_chunks(self.noises[kind], len(wav), 1, generator)
+        chunk = random_chunks(noise, len(wav), 1, generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(1, generator=generator)
         return mix(wav.unsqueeze(0), chunk, snr)[0]
@@ -121,7 +116,7 @@ class NoiseCondition:
     def fingerprint(self):
         """What tells this condition from others, as text."""
         noises = [noise.double().abs().sum().item() for noise in self.noises]
-        return json.dumps([self.snr, noises, *([] if self.kind is None else [self.kind])])
+        return json.dumps([self.snr, noises])
 
 
 def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_size=64):

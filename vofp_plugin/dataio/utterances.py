@@ -9,7 +9,7 @@ from speechbrain.utils.distributed import run_on_main
 
 from vofp_plugin.dataio.features import cached_features
 from vofp_plugin.dataio.quality import assess
-from vofp_plugin.utils.seeds import number_of
+from vofp_plugin.utils.seeds import choice_of
 
 
 class Utterances(NamedTuple):
@@ -55,7 +55,7 @@ class Condition(NamedTuple):
 
     def room_of(self, speaker):
         """Utterances in the room where a speaker enrolls."""
-        return self.rooms[number_of(speaker) % len(self.rooms)]
+        return choice_of(self.rooms, speaker)
 
 
 def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):

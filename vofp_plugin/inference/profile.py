@@ -310,8 +310,12 @@ def _check_input(model, wavs, labels):
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     for number, wav in enumerate(wavs, start=1):
         _check_wav(wav, f"Waveform {number}")
-    classes = model.encoder.label_embedding.num_embeddings if labels is not None else 0
-    for label in labels or []:
+    if labels is not None:
+        _check_labels(labels, model.encoder.label_embedding.num_embeddings)
+
+
+def _check_labels(labels, classes):
+    for label in labels:
         if not isinstance(label, Integral) or not 0 <= label < classes:
             raise ValueError(
                 f"Got the label {label!r}; expected the class of a word, a whole number from 0 to "

@@ -196,19 +196,17 @@ def _personal_share(differences):
 
 
 def _reductions(systems, system, cell, speakers):
-    estimates = {}
+    if not cell.enrollment.startswith("own"):
+        return {}
+    own, estimates = system.values(cell, "accuracy", speakers), {}
+    baseline_cell = _without_enrollment("shared", cell)
     for name in (SHARED, "shared_large"):
-        baseline_cell = _without_enrollment("shared", cell)
-        if name not in systems or not cell.enrollment.startswith("own"):
-            continue
-        if baseline_cell not in systems[name].cells:
+        if name not in systems or baseline_cell not in systems[name].cells:
             continue
         baseline = systems[name].values(baseline_cell, "accuracy", speakers)
-        if (baseline == 1).all():  # no error to reduce
-            continue
-        own = system.values(cell, "accuracy", speakers)
-        estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
-        estimates[f"error_reduction_vs_{name}"] = estimate
+        if (baseline < 1).any():  # else there is no error to reduce
+            estimate = _estimate(*error_reduction(baseline, own), _p_value(own - baseline))
+            estimates[f"error_reduction_vs_{name}"] = estimate
     return estimates
 
 

@@ -58,12 +58,12 @@ def check_evaluation_keys(hparams):
 def evaluation_data(hparams, rows, classes, num_draws):
     """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
     draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
-    conditions = {
-        name: _condition(rows, hparams, classes, noise)
-        for name, noise in hparams["conditions"].items()
-        if noise is not None  # left out on the command line
+    asked = {name: x for name, x in hparams["conditions"].items() if x is not None}
+    noises = _test_noises(hparams) if any(asked.values()) else []
+    return draws, {
+        name: _condition(rows, hparams, classes, noises, **condition)
+        for name, condition in asked.items()
     }
-    return draws, conditions
 
 
 def bad_enrollments(rows, hparams, classes):
@@ -75,7 +75,7 @@ def bad_enrollments(rows, hparams, classes):
             f"Got bad_enrollments {sorted(unknown)}; expected some of "
             f"{', '.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}, or none."
         )
-    if "own" not in hparams["modules"]["model"].enrollments:
+    if not _enrolls(hparams):
         return bad
     noises = _test_noises(hparams) if set(kinds) - {TWO_SPEAKERS} else []
     for kind in kinds:
@@ -94,27 +94,27 @@ def utterances_of(rows, hparams, classes, condition=None, load=load_utterances):
     return load(rows, labels, hparams["front_end"], hparams["cache_folder"], condition)
 
 
-def _condition(rows, hparams, classes, noise):
+def _condition(rows, hparams, classes, noises, snr=None, enrollment=None):
     """A condition of the YAML; the enrollment is in the queries' noise, in another, or in none."""
-    quiet = utterances_of(rows, hparams, classes)
-    if not noise:
-        return Condition(quiet, [quiet])
-    noises, snr = _test_noises(hparams), noise["snr"]
-    queries = utterances_of(rows, hparams, classes, NoiseCondition(noises, snr))
-    if noise.get("enrollment") == "quiet":
-        return Condition(queries, [quiet])
+    if enrollment == "other_noise" and len(noises) < 2:
+        raise ValueError(
+            f"Got {len(noises)} noise; expected at least 2 for another kind of noise in the "
+            "enrollment: add noises to noise_folder, or leave that condition out, by null."
+        )
+    noise = None if snr is None else NoiseCondition(noises, snr)
+    queries = utterances_of(rows, hparams, classes, noise)
+    if noise is None or not _enrolls(hparams):
+        return Condition(queries, [queries])
+    if enrollment == "quiet":
+        return Condition(queries, [utterances_of(rows, hparams, classes)])
     rooms = [
-        utterances_of(rows, hparams, classes, NoiseCondition(noises, snr, kind))
-        for kind in range(len(noises))
+        utterances_of(rows, hparams, classes, NoiseCondition([noise], snr)) for noise in noises
     ]
-    if noise.get("enrollment") == "other_noise":
-        if len(rooms) < 2:
-            raise ValueError(
-                f"Got {len(rooms)} noise; expected at least 2 for another kind of noise in the "
-                "enrollment: add noises to noise_folder, or leave that condition out, by null."
-            )
-        rooms = rooms[1:] + rooms[:1]
-    return Condition(queries, rooms)
+    return Condition(queries, rooms if enrollment is None else rooms[1:] + rooms[:1])
+
+
+def _enrolls(hparams):
+    return "own" in hparams["modules"]["model"].enrollments
 
 
 def _test_noises(hparams):

@@ -37,7 +37,7 @@ def check_folder(hparams, yaml_file, overrides, test_only):
         )
     folder = hparams["output_folder"]
     before = Path(folder) / "hyperparams.yaml"
-    if not before.is_file() or not any(Path(folder).glob("*/CKPT*")):
+    if not before.is_file() or not has_checkpoint(folder):
         return
     old = settings(before.read_text(encoding="utf-8"))
     # What may change is also read by other sections: there too, it is as it was.
@@ -60,11 +60,16 @@ def made_by(hparams, yaml_file, overrides, test_only):
     trained = Path(hparams["output_folder"]) / "metrics.json"
     if test_only and trained.is_file():
         metrics = json.loads(trained.read_text(encoding="utf-8"))
-        if "settings" in metrics:
+        if "settings" in metrics:  # not in those of earlier versions
             return metrics["settings"]
     alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
     made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
     return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
+
+
+def has_checkpoint(folder):
+    """Whether a run folder holds a checkpoint, be it whole or damaged."""
+    return any(Path(folder).glob("*/CKPT*"))
 
 
 def class_file(hparams):

@@ -32,6 +32,7 @@ from vofp_plugin.utils.run_folder import (
     CLASS_FILE,
     check_folder,
     class_file,
+    has_checkpoint,
     load_classes,
     made_by,
     write_pretrained,
@@ -220,7 +221,7 @@ def _start_main_model(hparams, manifests, classes):
                 "of a trained one, or --num_epochs, and --freeze_main_model=False where it is so."
             )
         return
-    if any(Path(hparams["output_folder"]).glob("*/CKPT*")):  # goes on from there
+    if has_checkpoint(hparams["output_folder"]):  # goes on from there
         return
     load_main_model(main_model, folder)
     if not (Path(folder) / "metrics.json").is_file():

@@ -26,6 +26,17 @@ def seeded(*parts):
     return torch.Generator().manual_seed(number_of(*parts))
 
 
+def choice_of(options, *parts):
+    """One of a list's items, always the same for the same parts.
+
+    Example
+    -------
+    >>> choice_of("abc", "anna") == choice_of("abc", "anna")
+    True
+    """
+    return options[number_of(*parts) % len(options)]
+
+
 def number_of(*parts):
     """Non-negative integer below 2 ** 56 that depends on all parts."""
     text = " ".join(map(str, parts))

@@ -102,13 +102,14 @@ class KeywordSpottingBrain(PersonalizedBrain):
             queries = self._queries(batch)
             for shots in self.hparams.test_shots:
                 enrollment = self._enrollment(batch, "own", shots)
-                adaptations = model.adaptations(enrollment, model.settings)
-                for index, weights in enumerate(adaptations):
-                    with self.evaluation_ctx:
-                        answers, place = model(queries, weights), (shots, index)
-                    if answers.isfinite().all():
+                with self.evaluation_ctx:
+                    adaptations = model.adaptations(enrollment, model.settings)
+                    answers = [model(queries, weights) for weights in adaptations]
+                for index, log_probs in enumerate(answers):
+                    place = (shots, index)
+                    if log_probs.isfinite().all():
                         place_scores = scores.setdefault(place, SpeakerScores())
-                        self._add(place_scores, batch, _answers(answers, batch))
+                        self._add(place_scores, batch, _answers(log_probs, batch))
                     else:
                         diverged.add(place)
         nothing = {"accuracy": None, "nll": None}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from vofp_plugin.dataio.manifests import SILENCE, SPLITS, check_disjoint, read_manifest
+from vofp_plugin.dataio.manifests import SILENCE, read_manifest
+from vofp_plugin.dataio.splits import SPLITS, check_disjoint
 
 SPEAKERS = [f"{number:08x}" for number in range(8)]
 

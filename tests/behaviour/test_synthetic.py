@@ -13,7 +13,8 @@ import torch
 
 from vofp_plugin.dataio import synthetic
 from vofp_plugin.dataio.espeak import Espeak, Voice
-from vofp_plugin.dataio.manifests import SPLITS, check_disjoint, read_manifest
+from vofp_plugin.dataio.manifests import read_manifest
+from vofp_plugin.dataio.splits import SPLITS, check_disjoint
 from vofp_plugin.dataio.synthetic import (
     ACCENTS,
     COMMANDS,

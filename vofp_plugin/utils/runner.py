@@ -13,7 +13,8 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
-from vofp_plugin.dataio.manifests import check_disjoint, read_manifest, speakers_of
+from vofp_plugin.dataio.manifests import read_manifest, speakers_of
+from vofp_plugin.dataio.splits import check_disjoint
 from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model

@@ -13,14 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vofp_plugin.dataio.manifests import (
-    AUDIO_SUFFIXES,
-    is_prepared,
-    mark_prepared,
-    read_table,
-    utterance_row,
-    write_splits,
-)
+from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_table, utterance_row
+from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 
 LISTS = ("train.csv", "val.csv", "test.csv")
 

@@ -17,15 +17,8 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from vofp_plugin.dataio.manifests import (
-    AUDIO_SUFFIXES,
-    SILENCE,
-    is_prepared,
-    mark_prepared,
-    stable_shuffle,
-    utterance_row,
-    write_splits,
-)
+from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, SILENCE, utterance_row
+from vofp_plugin.dataio.splits import is_prepared, mark_prepared, stable_shuffle, write_splits
 
 logger = get_logger(__name__)
 

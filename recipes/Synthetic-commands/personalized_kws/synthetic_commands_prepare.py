@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vofp_plugin.dataio.manifests import is_prepared, mark_prepared, utterance_row, write_splits
+from vofp_plugin.dataio.manifests import utterance_row
+from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 from vofp_plugin.dataio.synthetic import make_corpus
 
 

@@ -7,6 +7,7 @@ import torch
 from tiny_runs import run_google, scores_of
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.lobes.fine_tuned import FineTunedModel
 from vofp_plugin.utils.reports import read_metrics
 from vofp_plugin.utils.sweep import load_sweep, save_sweep
 
@@ -104,6 +105,21 @@ def test_setting_that_diverges_is_not_chosen(google_corpus, cache_folder, tmp_pa
     diverged = [row for row in metrics["sweep"] if row["nll"] is None]
     assert diverged and not any(row["chosen"] for row in diverged)
     assert sum(row["chosen"] for row in metrics["sweep"]) == 4, "two conditions, two K"
+
+
+def test_sweep_and_test_adapt_in_the_evaluation_precision(
+    google_corpus, cache_folder, tmp_path, monkeypatch
+):
+    lowered, loss = set(), FineTunedModel._loss
+
+    def remember(model, *arguments):
+        lowered.add(torch.is_autocast_enabled("cpu"))
+        return loss(model, *arguments)
+
+    monkeypatch.setattr(FineTunedModel, "_loss", remember)
+    arguments = ("fine_tuned.yaml", google_corpus, tmp_path, cache_folder, TINY_SWEEP)
+    run_google(*arguments, "--eval_precision=bf16")
+    assert lowered == {True}
 
 
 def speakers_of(manifest):

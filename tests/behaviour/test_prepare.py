@@ -330,7 +330,7 @@ def local_archive(google, tmp_path, monkeypatch):
 
 def test_google_downloads_when_asked_and_only_then(google, tmp_path, local_archive):
     data_folder = tmp_path / "new" / "data"
-    with pytest.raises(FileNotFoundError, match="--download=True"):
+    with pytest.raises(FileNotFoundError, match="--prepare='{download: True}'"):
         google.prepare_google_speech_commands(data_folder, tmp_path / "save")
     google.prepare_google_speech_commands(data_folder, tmp_path / "save", download=True)
     assert len(read_all(tmp_path / "save")) == 48

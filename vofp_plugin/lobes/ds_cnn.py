@@ -53,7 +53,7 @@ class DepthwiseSeparableBlock(nn.Module):
         self.pointwise = _with_norm(pointwise)
 
     def forward(self, x):
-        """Maps `x` (B, C, T) to (B, C, T)."""
+        """Maps `x` (B, C, 1, T) to (B, C, 1, T)."""
         hidden = torch.relu(self.depthwise(x))
         return torch.relu(x + self.pointwise(hidden))
 

@@ -127,8 +127,9 @@ class NearestMeanModel(AdaptedModel):
 
     def _metric(self, shrinkage):
         """The map (D, D) after which the covariance, shrunk toward a sphere, is the identity."""
-        sphere = self.covariance.diagonal().mean() * torch.eye(len(self.covariance))
-        shrunk = torch.lerp(self.covariance, sphere.to(self.covariance), shrinkage)
+        identity = torch.eye(len(self.covariance)).to(self.covariance)
+        sphere = self.covariance.diagonal().mean() * identity
+        shrunk = torch.lerp(self.covariance, sphere, shrinkage)
         return torch.linalg.cholesky(torch.linalg.inv(shrunk))
 
     def _sums(self, embeddings, labels, present=None):

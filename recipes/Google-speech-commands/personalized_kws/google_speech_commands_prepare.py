@@ -97,7 +97,7 @@ def prepare_google_speech_commands(
         raise FileNotFoundError(
             f"Found no WORD/SPEAKER_nohash_N.wav (or .flac) in the data folder {data_folder}; "
             "expected Google Speech Commands v0.01 or v0.02. Point --data_folder at the unpacked "
-            "data set, or add --download=True to fetch v0.02 into that folder."
+            "data set, or add --prepare='{download: True}' to fetch v0.02 into that folder."
         )
     official = official_speakers(data_folder, utterances) if fold is None else None
     chosen = choose_utterances(utterances, classes)

@@ -61,6 +61,20 @@ def test_profile_changes_answers_and_merges(spotter, wavs, tmp_path):
     torch.testing.assert_close(plain(spotter.hparams.front_end(clips)), own)
 
 
+@pytest.mark.parametrize(
+    "wav, message",
+    [
+        (torch.full((16000,), torch.nan), "Query 2 holds NaN"),
+        (torch.full((16000,), 20000.0), "Query 2 .* divide 16-bit integers"),
+        (torch.zeros(2, 16000), "Query 2 has shape .* one channel"),
+        (torch.zeros(16000).short(), "Query 2 is a tensor of torch.int16"),
+    ],
+)
+def test_query_that_is_no_waveform_is_refused(spotter, wavs, wav, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        spotter.classify_batch([wavs[0], wav])
+
+
 def test_words_are_those_of_the_model(google_corpus, cache_folder, tmp_path, wavs):
     run_google("vofp_labelled.yaml", google_corpus, tmp_path, cache_folder)
     spotter = KeywordSpotter.from_hparams(tmp_path / "pretrained")

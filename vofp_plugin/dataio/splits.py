@@ -27,6 +27,17 @@ SPLITS = ("train", "valid", "test")
 RECORD = "prepared.json"  # written after the manifests: what they were prepared from
 
 
+def manifest_paths(folder):
+    """Paths of the manifests in a folder of splits, {split: path}.
+
+    Example
+    -------
+    >>> manifest_paths("results")["valid"].name
+    'valid.csv'
+    """
+    return {split: Path(folder) / f"{split}.csv" for split in SPLITS}
+
+
 def check_disjoint(manifests):
     """Refuses manifests that share a speaker.
 
@@ -183,7 +194,7 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     if speakers is None:
         speakers = speaker_folds(speakers_of(rows), fold, num_folds)
     _check_no_shared_speaker(speakers)
-    speaker_split = _split_by_name(speakers)
+    speaker_split = {name: split for split, names in speakers.items() for name in names}
 
     split_rows = {split: [] for split in SPLITS}
     for row in rows:
@@ -193,7 +204,7 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
             raise ValueError(f"Speaker {row['spk_id']} is in no split; expected one of {SPLITS}.")
         split_rows[split].append(row)
 
-    paths = {split: Path(save_folder) / f"{split}.csv" for split in SPLITS}
+    paths = manifest_paths(save_folder)
     for split in SPLITS:  # all are checked before the first is written
         check_rows(split_rows[split], paths[split])
     (Path(save_folder) / RECORD).unlink(missing_ok=True)  # it tells of the files replaced here
@@ -203,11 +214,6 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
         logger.info(
             "%s: %d speakers, %d utterances", paths[split], num_speakers, len(split_rows[split])
         )
-
-
-def _split_by_name(splits):
-    """{split: names} -> {name: split}."""
-    return {name: split for split, names in splits.items() for name in names}
 
 
 def is_prepared(save_folder, options):
@@ -231,8 +237,7 @@ def is_prepared(save_folder, options):
     False
     """
     record = Path(save_folder) / RECORD
-    paths = [record] + [Path(save_folder) / f"{split}.csv" for split in SPLITS]
-    if not all(path.is_file() for path in paths):
+    if not all(path.is_file() for path in (record, *manifest_paths(save_folder).values())):
         return False
     if record.read_text(encoding="utf-8") != _record_text(options):
         return False
@@ -253,8 +258,8 @@ def mark_prepared(save_folder, options):
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> for split in SPLITS:
-    ...     (folder / f"{split}.csv").touch()
+    >>> for path in manifest_paths(folder).values():
+    ...     path.touch()
     >>> mark_prepared(folder, {"fold": 0})
     >>> is_prepared(folder, {"fold": 0}), is_prepared(folder, {"fold": 1})
     (True, False)

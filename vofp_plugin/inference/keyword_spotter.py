@@ -4,7 +4,7 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 
-from vofp_plugin.inference.profile import check_wav, enroll
+from vofp_plugin.inference.profile import check_wavs, enroll
 
 
 class KeywordSpotter(Pretrained):
@@ -104,8 +104,7 @@ class KeywordSpotter(Pretrained):
         TypeError
             If a waveform is no float tensor.
         """
-        for number, wav in enumerate(wavs, start=1):
-            check_wav(wav, f"Query {number}")
+        check_wavs(wavs, "Query")
         model, front_end = self.mods.model, self.hparams.front_end
         feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
         weights = None if profile is None else profile.weights(model)

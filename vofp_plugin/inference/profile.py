@@ -308,8 +308,7 @@ def _check_input(model, wavs, labels):
     if (labels is not None) != model.encoder.labelled:
         got, expected = ("no labels", "labels") if model.encoder.labelled else ("labels", "none")
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
-    for number, wav in enumerate(wavs, start=1):
-        check_wav(wav, f"Waveform {number}")
+    check_wavs(wavs, "Waveform")
     if labels is not None:
         _check_labels(labels, model.encoder.label_embedding.num_embeddings)
 
@@ -323,27 +322,32 @@ def _check_labels(labels, classes):
             )
 
 
-def check_wav(wav, name):
-    """Refuses what is no waveform of one channel, in float samples of full scale 1.
+def check_wavs(wavs, name):
+    """Refuses what are no waveforms of one channel, in float samples of full scale 1.
 
     Arguments
     ---------
-    wav : torch.Tensor
-        (L,).
+    wavs : list of torch.Tensor
+        (L,) each.
     name : str
-        For the message.
+        Of one of them, for the message.
 
     Raises
     ------
     TypeError
-        If it is no float tensor.
+        If one is no float tensor.
     ValueError
-        If it has another shape, is empty, holds NaN, or is far above full scale.
+        If one has another shape, is empty, holds NaN, or is far above full scale.
 
     Example
     -------
-    >>> check_wav(torch.zeros(16000), "Query 1")
+    >>> check_wavs([torch.zeros(16000)], "Query")
     """
+    for number, wav in enumerate(wavs, start=1):
+        _check_wav(wav, f"{name} {number}")
+
+
+def _check_wav(wav, name):
     if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
         got = f"a tensor of {wav.dtype}" if isinstance(wav, torch.Tensor) else type(wav).__name__
         raise TypeError(f"{name} is {got}; expected a float tensor (L,), full scale at 1.")

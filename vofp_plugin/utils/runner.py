@@ -14,7 +14,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
-from vofp_plugin.dataio.splits import check_disjoint
+from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.utils.checkpoints import load_main_model
@@ -67,7 +67,6 @@ READ_KEYS = (
     *KeywordSpottingBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
-SPLITS = ("train", "valid", "test")
 VALID_DRAWS = 4  # per speaker, after every epoch
 SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
 
@@ -174,8 +173,7 @@ def read_manifests(hparams, test_only):
             f"Got --test_annotation={hparams['test_annotation']} for a training; add --test_only, "
             "with the --output_folder of a finished one."
         )
-    folder = Path(hparams["prepare"]["save_folder"])
-    paths = {split: folder / f"{split}.csv" for split in SPLITS}
+    paths = manifest_paths(hparams["prepare"]["save_folder"])
     if test_only:
         paths = {"test": Path(hparams["test_annotation"] or paths["test"])}
     else:

@@ -111,3 +111,13 @@ def test_frozen_main_model_answers_as_before_without_enrollment(trained, start):
 def test_nothing_to_start_from_is_told(google_corpus, cache_folder, tmp_path, yaml, option):
     with pytest.raises(ValueError, match="Got no start_folder for a main model .* give the"):
         run_google(yaml, google_corpus, tmp_path, cache_folder, option)
+
+
+def test_replaced_layers_start_from_the_main_model_too(trained, start):
+    """A rate of next to nothing leaves them there, with enrollment and without."""
+    still = ("--mode=replace", "--personalizer_lr=1.0e-12", "--posterior_std=1.0e-6")
+    metrics = start(trained, "--freeze_main_model=True", *still)
+    shared = scores_of(read_metrics(trained), "shared", 0)["quiet"]
+    for cell in (("none", 0), ("own", 3)):
+        for speaker, scores in scores_of(metrics, *cell)["quiet"].items():
+            assert scores == pytest.approx(shared[speaker], rel=0.02)

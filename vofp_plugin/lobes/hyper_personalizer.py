@@ -92,9 +92,10 @@ class HyperPersonalizer(nn.Module):
         self.sizes = [form.size for form in self.forms.values()]
 
         self.mean = nn.Linear(code_size, sum(self.sizes))
-        self._start_mean(main_model, generator)
         # Numbers of a speaker without enrollment; only replace mode ever changes them.
-        self.register_buffer("none_numbers", self.mean.bias.detach().clone())
+        self.register_buffer("none_numbers", torch.zeros(sum(self.sizes)))
+        self._start_slopes(generator)
+        self._start(main_model, generator)
         self.log_var = None
         if posterior == "gaussian":
             start = torch.full((self.num_numbers,), 2 * math.log(posterior_std))
@@ -160,19 +161,32 @@ class HyperPersonalizer(nn.Module):
         if self.mode == "replace":
             self.none_numbers.lerp_(numbers.mean(0), momentum)
 
+    def main_model_changed(self, main_model):
+        """Starts anew from a `main_model` whose weights were loaded since this was made.
+
+        Numbers of residual mode say what is added to the weights, whatever these are.
+        """
+        if self.mode == "replace":
+            self._start(main_model)
+
     @torch.no_grad()
-    def _start_mean(self, main_model, generator):
+    def _start_slopes(self, generator):
         """Small weights: numbers deviate by 5e-4 from the start, for any code and layer size."""
-        shared = dict(main_model.named_parameters())
         std = 5e-4 * self.mean.in_features**-0.5  # a code has about unit values
         nn.init.normal_(self.mean.weight, 0.0, std, generator=generator)
         free = torch.cat([form.is_free() for form in self.forms.values()])
         if self.mode == "residual":
             self.mean.weight *= free.unsqueeze(1)
+
+    @torch.no_grad()
+    def _start(self, main_model, generator=None):
+        """Numbers that give the weights of the main model, for any enrollment and for none."""
+        shared = dict(main_model.named_parameters())
         starts = [
             form.start(shared[name], self.mode, generator) for name, form in self.forms.items()
         ]
         self.mean.bias.copy_(torch.cat(starts))
+        self.none_numbers.copy_(self.mean.bias)
 
     def _freeze_replaced(self, main_model):
         """A shared weight that nothing reads in replace mode must not be trained."""

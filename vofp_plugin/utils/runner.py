@@ -17,6 +17,7 @@ from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
+from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
@@ -211,7 +212,8 @@ def class_encoder(hparams, manifests, test_only):
 
 def _start_main_model(hparams, manifests, classes):
     """Starts from the main model of a finished run, which must not know the speakers asked."""
-    folder, main_model = hparams.get("start_folder"), hparams["modules"]["model"].main_model
+    model, folder = hparams["modules"]["model"], hparams.get("start_folder")
+    main_model = model.main_model
     if folder is None:
         frozen = not any(parameter.requires_grad for parameter in main_model.parameters())
         if frozen or hparams["epoch_counter"].limit < 1:
@@ -223,6 +225,8 @@ def _start_main_model(hparams, manifests, classes):
     if has_checkpoint(hparams["output_folder"]):  # goes on from there
         return
     load_main_model(main_model, folder)
+    if isinstance(model, PersonalizedModel):
+        model.hyper_personalizer.main_model_changed(main_model)
     if not (Path(folder) / "metrics.json").is_file():
         raise ValueError(
             f"The run in {folder} has not ended; start it again, which resumes it, and wait for "

@@ -50,6 +50,7 @@ def made_up_run(system, fold=0, seed=0, conditions=("quiet", "noise"), shift=0.0
         "overrides": {},
         "settings": {"beta": "1.0", "targets": "classifier: full"},
         "conditions": {name: {} for name in conditions},
+        "evaluation": {"test_samples": 8, "noises": ["white"]},
         "seed": seed,
         "fold": fold,
         "versions": {"torch": "2.7.1"},

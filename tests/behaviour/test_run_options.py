@@ -71,6 +71,12 @@ def test_run_option_in_the_yaml(run_with, tmp_path):
 def test_training_options(run_with, option):
     metrics = run_with(option, "--num_epochs=1")["run/metrics.json"]
     assert metrics["training"]["steps"] == (1 if "accumulation" in option else 3)
+    key, value = option.removeprefix("--").split("=")
+    assert metrics["settings"][key] == metrics["overrides"][key] == value, "no other run is alike"
+    again = run_with(option, "--num_epochs=1")["run/metrics.json"]
+    assert again["per_speaker"] == metrics["per_speaker"]
+    with pytest.raises(ValueError, match=f"other settings: {key} {value} .now default"):
+        run_with("--num_epochs=1")
 
 
 def test_evaluation_precision(run_with, finished_run, tmp_path):
@@ -81,6 +87,12 @@ def test_evaluation_precision(run_with, finished_run, tmp_path):
         for name in ("", "test/")
     )
     assert half != whole and half == pytest.approx(whole, abs=0.1)
+
+
+@pytest.mark.parametrize("option", ["--compile", "--jit", "--jit_module_keys=model"])
+def test_compiled_modules_are_refused(run_with, option):
+    with pytest.raises(ValueError, match="Got --.*, which .* leave it out"):
+        run_with(option)
 
 
 def test_option_that_cannot_be_followed_is_refused(run_with):

@@ -270,9 +270,19 @@ def other_conditions(runs):
     runs[0]["conditions"]["noise"] = {"snr": [0.0, 5.0]}
 
 
+def other_noises(runs):
+    runs[0]["evaluation"]["noises"] = ["rain.wav"]
+
+
+def no_fold(runs):
+    runs[0]["fold"] = None
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (other_noises, r"evaluated with noises \['rain.wav'\] and \['white'\] \("),
+        (no_fold, r"the folds \[0, 1\] and of an official split"),
         (other_settings, "runs of vofp with other settings: beta, such as beta 0.1 and 1.0 .fold"),
         (other_conditions, "the condition noise as {'snr': .* and as {}"),
         (other_recipe, "expected one; compare them apart"),

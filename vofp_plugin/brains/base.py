@@ -59,6 +59,13 @@ class PersonalizedBrain(sb.Brain):
                 "Got --data_parallel_backend, which splits episodes; start the training with "
                 "torchrun instead."
             )
+        compiling = ("compile", "jit", "compile_module_keys", "jit_module_keys")
+        for option in compiling:
+            if getattr(self, option):
+                raise ValueError(
+                    f"Got --{option}, which would hide what a model is behind what it was compiled "
+                    "to, and keep the weights of one speaker for the next: leave it out."
+                )
         self.history = History()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("history", self.history)

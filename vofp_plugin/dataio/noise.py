@@ -52,6 +52,19 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     return [half[PARTS.index(part)] for half in halves]
 
 
+def noise_names(noise_folder):
+    """Names of the noises that `load_noises` gives.
+
+    Example
+    -------
+    >>> noise_names(None)
+    ['white', 'pink', 'brown']
+    """
+    if noise_folder is None:
+        return list(COLOURS)
+    return [path.name for path in _files(noise_folder)]
+
+
 def coloured_noise(length, exponent, generator=None):
     """Makes noise whose power falls as 1 / frequency ** exponent, with unit power.
 

@@ -7,6 +7,19 @@ from pathlib import Path
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML, YAMLError
 
+# SpeechBrain's run options that change what a training computes, be they keys of a YAML or options
+# on the command line.
+TRAINING_OPTIONS = (
+    "precision",
+    "auto_mix_prec",
+    "bfloat16_mix_prec",
+    "max_grad_norm",
+    "skip_nonfinite_grads",
+    "nonfinite_patience",
+    "grad_accumulation_factor",
+    "optimizer_step_limit",
+    "remove_vector_weight_decay",
+)
 PRETRAINER = """\
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
@@ -50,9 +63,11 @@ def load_yaml(yaml_file, overrides, read_keys):
 def resolve_yaml(yaml_file, overrides):
     """Text of a HyperPyYAML file with its base, overrides, references and fragments filled in."""
     main_file, text = read_yaml(yaml_file)
-    stream = io.StringIO(text)
+    blocks = _blocks(overrides)
+    added = [key for key in TRAINING_OPTIONS if key in blocks and key not in _keys(text)]
+    stream = io.StringIO("\n".join([text, *(blocks.pop(key) for key in added), ""]))
     stream.name = str(main_file)  # where fragments are looked up from
-    overrides = "\n".join(_blocks(overrides).values())
+    overrides = "\n".join(blocks.values())
     try:
         return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
     except KeyError as error:

@@ -179,7 +179,13 @@ def _check_comparable(groups):
     recipes = sorted({run["recipe"] for run in runs})
     if len(recipes) > 1:
         raise ValueError(f"got runs of the recipes {recipes}, expected one; compare them apart")
-    folds = sorted({run["fold"] for run in runs})
+    folds = {run["fold"] for run in runs}
+    if None in folds and len(folds) > 1:
+        raise ValueError(
+            f"got runs of the folds {sorted(folds - {None})} and of an official split (fold null), "
+            "expected one or the other; compare them apart"
+        )
+    folds = sorted(folds)
     for name, group in groups.items():
         keys = [(run["fold"], run["seed"]) for run in group]
         for fold, seed in keys:
@@ -197,6 +203,7 @@ def _check_comparable(groups):
         _check_settings(name, group)
         _check_cells(name, group)
     _check_conditions(runs)
+    _check_evaluation(runs)
     _check_speakers(runs)
 
 
@@ -221,6 +228,17 @@ def _check_conditions(runs):
                 raise ValueError(
                     f"got the condition {name} as {meant[name]} and as {condition} "
                     f"({run['system']}), expected one meaning; evaluate the systems anew"
+                )
+
+
+def _check_evaluation(runs):
+    meant = {}
+    for run in runs:
+        for key, value in run.get("evaluation", {}).items():  # not in those of earlier versions
+            if meant.setdefault(key, value) != value:
+                raise ValueError(
+                    f"got runs that were evaluated with {key} {meant[key]} and {value} "
+                    f"({run['system']}), expected one; evaluate the systems anew"
                 )
 
 

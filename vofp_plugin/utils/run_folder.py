@@ -5,7 +5,12 @@ from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from vofp_plugin.utils.configuration import pretrained_yaml, resolve_yaml, settings
+from vofp_plugin.utils.configuration import (
+    TRAINING_OPTIONS,
+    pretrained_yaml,
+    resolve_yaml,
+    settings,
+)
 from vofp_plugin.utils.files import whole_file
 
 CLASS_FILE = "classes.txt"
@@ -43,8 +48,13 @@ def check_folder(hparams, yaml_file, overrides, test_only):
     # What may change is also read by other sections: there too, it is as it was.
     kept = "\n".join(f"{key}: {old[key]}" for key in KEPT if key in old)
     new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
-    fixed = {"seed", "fold"} if test_only else new.keys() - {*KEPT, *MAY_CHANGE}
-    changed = [key for key in new if key in fixed & old.keys() and old[key] != new[key]]
+    fixed = {*new, *old} - {*KEPT, *MAY_CHANGE}
+    if test_only:
+        fixed = {"seed", "fold"}
+    # A YAML of another version may have more keys or fewer; a run option that is not there is off.
+    known = fixed & {*(old.keys() & new.keys()), *TRAINING_OPTIONS}
+    old, new = ({**dict.fromkeys(known, "default"), **values} for values in (old, new))
+    changed = [key for key in new if key in known and old[key] != new[key]]
     # Objects are made of the other keys, and named where these do not tell.
     changed = [key for key in changed if not old[key].startswith("!")] or changed
     if changed:

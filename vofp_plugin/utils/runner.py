@@ -14,13 +14,19 @@ from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
+from vofp_plugin.dataio.noise import noise_names
 from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.configuration import load_yaml, resolve_yaml, settings
+from vofp_plugin.utils.configuration import (
+    TRAINING_OPTIONS,
+    load_yaml,
+    resolve_yaml,
+    settings,
+)
 from vofp_plugin.utils.evaluation_data import (
     bad_enrollments,
     check_evaluation_keys,
@@ -116,6 +122,8 @@ def run(prepare, argv=None):
     yaml_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:] if argv is None else argv)
     ddp_init_group(run_opts)
     test_only = run_opts.test_only
+    options = [key for key in TRAINING_OPTIONS if key in run_opts.overridden_args]
+    overrides = "\n".join([overrides, *(f"{key}: {run_opts[key]}" for key in options)])
     given = settings(overrides)
     # Without its checkpointer, a YAML makes no folder yet.
     hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
@@ -152,6 +160,11 @@ def run(prepare, argv=None):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    metrics["evaluation"] = {
+        "test_samples": hparams["test_samples"],
+        "eval_precision": brain.eval_precision,
+        "noises": noise_names(hparams["noise_folder"]),
+    }
     if not test_only:
         _fit(brain, hparams, manifests, classes)
     if isinstance(brain.modules.model, AdaptedModel):

@@ -89,6 +89,14 @@ def test_evaluation_precision(run_with, finished_run, tmp_path):
     assert half != whole and half == pytest.approx(whole, abs=0.1)
 
 
+def test_value_that_yaml_would_cut_is_refused(run_with, tmp_path):
+    with pytest.raises(ValueError, match="Got 'output_folder: .*a #1'.* put the value in quotes"):
+        run_with(f"--output_folder={tmp_path}/a #1")
+    assert not list(tmp_path.iterdir())
+    metrics = run_with(f"--output_folder='{tmp_path}/run/a #1'", yaml="main_model.yaml")
+    assert list(metrics) == ["run/a #1/metrics.json"]
+
+
 @pytest.mark.parametrize("option", ["--compile", "--jit", "--jit_module_keys=model"])
 def test_compiled_modules_are_refused(run_with, option):
     with pytest.raises(ValueError, match="Got --.*, which .* leave it out"):

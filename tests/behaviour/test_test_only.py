@@ -57,6 +57,24 @@ def test_another_manifest_at_another_place(
     assert not (run_folder / "manifests").exists()
 
 
+def test_manifest_of_the_same_name_does_not_replace_results(
+    run_folder, google_corpus, cache_folder, tmp_path
+):
+    rows = (run_folder / "manifests" / "test.csv").read_text()
+    (tmp_path / "other").mkdir()
+    for annotation in (tmp_path / "words.csv", tmp_path / "other" / "words.csv"):
+        annotation.write_text(rows)
+    arguments = ("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+    for _ in range(2):
+        run_google(*arguments, f"--test_annotation={tmp_path / 'words.csv'}")
+    before = folder_contents(run_folder)
+    with pytest.raises(ValueError, match="holds the results of another manifest, .* another name"):
+        run_google(*arguments, f"--test_annotation={annotation}")
+    assert before.items() - folder_contents(run_folder).items() <= {
+        ("words/log.txt", before["words/log.txt"])  # the log of this process goes on there
+    }
+
+
 def test_speakers_that_are_known_are_told(run_folder, google_corpus, cache_folder, caplog):
     annotation = f"--test_annotation={run_folder / 'manifests' / 'train.csv'}"
     options = ("--test_only", annotation, "--test_shots=[2]")

@@ -275,6 +275,17 @@ def test_noise_that_is_none_is_refused(tmp_path, samples):
         load_noises(tmp_path, "train", RATE)
 
 
+def test_noise_with_a_second_of_silence_is_refused(tmp_path):
+    noise = torch.rand(6 * RATE)
+    noise[RATE : 2 * RATE - 1] = 0.0  # too short to leave a clip without noise
+    soundfile.write(tmp_path / "rain.wav", noise, RATE)
+    assert len(load_noises(tmp_path, "train")[0]) == 3 * RATE
+    noise[4 * RATE :] = 0.0
+    soundfile.write(tmp_path / "rain.wav", noise, RATE)
+    with pytest.raises(ValueError, match="rain.wav is silent for 2.0 s; .* cut the silence out"):
+        load_noises(tmp_path, "train")
+
+
 def test_unknown_part_is_refused():
     with pytest.raises(ValueError, match="Got part 'valid'"):
         load_noises(None, "valid")

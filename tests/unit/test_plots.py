@@ -5,7 +5,7 @@ import torch
 from made_up_runs import made_up_run, made_up_runs
 
 from vofp_plugin.utils.comparison import compare
-from vofp_plugin.utils.plots import Reliability, plot_accuracy, plot_reliability
+from vofp_plugin.utils.plots import Reliability, plot_accuracy, plot_reliability, plot_training
 
 
 def panels_of(figure):
@@ -65,3 +65,9 @@ def test_reliability_is_the_gap_of_bins_with_enough_answers():
     assert list(line.get_ydata()) == pytest.approx([-10, 4])
     assert labels_of(figure) == ["calibrated", "shared"]
     assert plot_reliability([]) is None
+
+
+def test_only_a_training_that_draws_weights_has_a_panel_of_its_kl():
+    epochs = [{"epoch": 1, "train_loss": 1.0, "train_kl": 2.0}]
+    assert len(plot_training(epochs).axes) == 2
+    assert len(plot_training([{**epochs[0], "train_kl": 0.0}]).axes) == 1

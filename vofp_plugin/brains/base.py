@@ -85,7 +85,7 @@ class PersonalizedBrain(sb.Brain):
         feats = self._augment(batch, num_speakers, generator)
         enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
         contrast = 0.0
-        if hasattr(self.hparams, "speaker_contrast"):
+        if getattr(self.hparams, "speaker_contrast", None) is not None:
             enrollment = self.modules.model.encoder.summarize(enrollment)  # once for both uses
             contrast = self._contrast(enrollment, queries)
         weights, kl = self.modules.model.draw(enrollment, generator)

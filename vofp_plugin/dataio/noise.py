@@ -34,6 +34,8 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     ------
     FileNotFoundError
         If the folder holds no wav or flac file.
+    ValueError
+        If a file has another sample rate, holds NaN, or is silent for a second or more.
 
     Example
     -------
@@ -150,6 +152,14 @@ def _read(path, sample_rate):
     noise, rate = audio_io.load(str(path))
     if rate != sample_rate:
         raise ValueError(f"{path} has {rate} Hz; expected {sample_rate} Hz: resample it.")
+    noise = noise[0]
     if not noise.isfinite().all() or not noise.any():
         raise ValueError(f"{path} is silent, empty or holds NaN; expected noise: take it out.")
-    return noise[0]
+    sounds = torch.cat([torch.tensor([-1]), noise.nonzero()[:, 0], torch.tensor([len(noise)])])
+    silence = sounds.diff().max().item() - 1
+    if silence >= sample_rate:
+        raise ValueError(
+            f"{path} is silent for {silence / sample_rate:.1f} s; expected noise in every second, "
+            "or clips would stay without it: cut the silence out."
+        )
+    return noise

@@ -60,6 +60,17 @@ def load_yaml(yaml_file, overrides, read_keys):
     return hparams
 
 
+def check_overrides(overrides):
+    """Refuses values that YAML would cut off at what it takes as the start of a comment."""
+    cut = re.search(r"^\w+: *[^'\"{\[\s].*\s#.*$", overrides, flags=re.MULTILINE)
+    if cut:
+        raise ValueError(
+            f"Got {cut.group()!r} on the command line, of which YAML takes what follows # as a "
+            "comment: put the value in quotes that the shell leaves, as in "
+            "--output_folder=\"'a #1'\"."
+        )
+
+
 def resolve_yaml(yaml_file, overrides):
     """Text of a HyperPyYAML file with its base, overrides, references and fragments filled in."""
     main_file, text = read_yaml(yaml_file)

@@ -120,14 +120,15 @@ def plot_training(epochs):
     Arguments
     ---------
     epochs : list of dict
-        ``training.epochs`` of ``metrics.json``; losses in nats, a shared model has no KL.
+        ``training.epochs`` of ``metrics.json``; losses in nats. The KL of a model that draws no
+        weights, which is 0 or missing, has no panel.
 
     Returns
     -------
     matplotlib.figure.Figure or None
     """
     names = {"train_loss": "train loss", "train_nll": "train NLL", "valid_nll": "valid NLL"}
-    has_kl = any(epoch.get("train_kl") is not None for epoch in epochs)
+    has_kl = any(epoch.get("train_kl") for epoch in epochs)
     if not epochs:
         return None
     figure, panels = _panels(2 if has_kl else 1)

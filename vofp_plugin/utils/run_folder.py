@@ -77,6 +77,21 @@ def made_by(hparams, yaml_file, overrides, test_only):
     return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
 
 
+def annotation_folder(hparams):
+    """Folder for the results of a test: within that of the run, named after its manifest."""
+    annotation = str(hparams["test_annotation"] or "null")
+    folder = Path(hparams["output_folder"]) / Path(hparams["test_annotation"] or "test").stem
+    before = folder / "hyperparams.yaml"
+    if before.is_file():
+        old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"")
+        if Path(old).resolve() != Path(annotation).resolve():
+            raise ValueError(
+                f"{folder} holds the results of another manifest, {old} (now {annotation}), which "
+                "these would replace; give one of the two another name."
+            )
+    return folder
+
+
 def has_checkpoint(folder):
     """Whether a run folder holds a checkpoint, be it whole or damaged."""
     return any(Path(folder).glob("*/CKPT*"))

@@ -23,6 +23,7 @@ from vofp_plugin.utils.checkpoints import load_main_model
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import (
     TRAINING_OPTIONS,
+    check_overrides,
     load_yaml,
     resolve_yaml,
     settings,
@@ -38,6 +39,7 @@ from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
 from vofp_plugin.utils.run_folder import (
     CLASS_FILE,
+    annotation_folder,
     check_folder,
     class_file,
     has_checkpoint,
@@ -124,6 +126,7 @@ def run(prepare, argv=None):
     test_only = run_opts.test_only
     options = [key for key in TRAINING_OPTIONS if key in run_opts.overridden_args]
     overrides = "\n".join([overrides, *(f"{key}: {run_opts[key]}" for key in options)])
+    check_overrides(overrides)
     given = settings(overrides)
     # Without its checkpointer, a YAML makes no folder yet.
     hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
@@ -142,7 +145,7 @@ def run(prepare, argv=None):
     hparams = load_yaml(yaml_file, overrides, READ_KEYS)
     folder = Path(hparams["output_folder"])
     if test_only:
-        folder = folder / Path(hparams["test_annotation"] or "test").stem
+        folder = annotation_folder(hparams)
     sb.create_experiment_directory(folder)
     if if_main_process():
         with whole_file(folder / "hyperparams.yaml") as partial:

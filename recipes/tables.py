@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.records import COLUMNS, read_rows
-from vofp_plugin.utils.tables import comparison_table
+from vofp_plugin.utils.tables import legend, section_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 START = re.compile(r"<!-- table: (.*?) *-->")
@@ -38,8 +38,8 @@ def read_mark(mark):
     return label, filters
 
 
-def make_table(rows, mark):
-    """Markdown of the rows that a mark names."""
+def make_tables(rows, mark):
+    """Markdown of the rows that a mark names, and the metrics that it shows."""
     label, filters = read_mark(mark)
     chosen = [
         row
@@ -48,18 +48,26 @@ def make_table(rows, mark):
     ]
     if not chosen:
         raise ValueError(f"got no recorded row for the mark {mark!r}; see recipes/results.csv")
-    return comparison_table(chosen, filters.get("metric"))
+    metrics = filters.get("metric")
+    return section_tables(chosen, metrics), {row["metric"] for row in chosen}
 
 
 def rewrite(text, rows):
-    """README text with every table made anew."""
+    """README text with every table made anew; the last one says what is in all of them."""
     if len(START.findall(text)) != len(REGION.findall(text)):
         raise ValueError("got a table mark without <!-- end table -->, expected one after each")
 
-    def table(match):
-        return f"<!-- table: {match[1]} -->\n{make_table(rows, match[1])}<!-- end table -->"
+    places = [match.start() for match in REGION.finditer(text)]
+    shown = set()
 
-    return REGION.sub(table, text)
+    def tables(match):
+        made, metrics = make_tables(rows, match[1])
+        shown.update(metrics)
+        if match.start() == places[-1]:
+            made += f"\n{legend(shown)}"
+        return f"<!-- table: {match[1]} -->\n{made}<!-- end table -->"
+
+    return REGION.sub(tables, text)
 
 
 def main(argv=None, root=ROOT):

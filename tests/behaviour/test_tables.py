@@ -90,3 +90,13 @@ def test_bad_marks_are_refused(tables, clone, text, message):
     with pytest.raises(SystemExit, match=f"README.md: .*{message}"):
         tables.main([], clone)
     assert (clone / "README.md").read_text() == text
+
+
+def test_what_the_columns_are_stands_once_on_a_page(tables, clone):
+    marks = ("kws metric=accuracy", "kws metric=harm", "kws metric=nll")
+    (clone / "README.md").write_text("".join(map(README.format, marks)))
+    assert tables.main([], clone) == 0
+    text = (clone / "README.md").read_text()
+    assert text.count("Means over unseen speakers") == text.count("Harm: share") == 1
+    assert text.index("Harm: share") > text.rindex("| NLL (nats) |")
+    assert "Error reduction:" not in text

@@ -10,7 +10,7 @@ from vofp_plugin.utils.comparison import ROW_KEYS, compare
 from vofp_plugin.utils.pooling import pool_systems
 from vofp_plugin.utils.records import read_rows, record_rows
 from vofp_plugin.utils.reports import read_metrics, write_comparison, write_report
-from vofp_plugin.utils.tables import METRICS, comparison_table, headline_table
+from vofp_plugin.utils.tables import METRICS, comparison_table, headline_table, section_tables
 
 PNG = b"\x89PNG\r\n"
 
@@ -330,12 +330,12 @@ def test_table_of_chosen_rows_has_no_empty_column(rows):
 
 
 def test_table_of_chosen_metrics_has_them_in_order(rows):
-    table = comparison_table(rows, ["harm", "personal_share", "accuracy"])
+    table = section_tables(rows, ["harm", "personal_share", "accuracy"])
     assert "| System | Enrollment | K | Harm (%) | Accuracy (%) | Speakers |" in table
     assert "| vofp | own | 5 | 0.0 | 89.8 | 5 | 200 | 3 |" in table
     assert "NLL" not in table and "Personal share" not in table
     with pytest.raises(ValueError, match=r"got the metrics \['speed'\], expected some of"):
-        comparison_table(rows, ["accuracy", "speed"])
+        section_tables(rows, ["accuracy", "speed"])
 
 
 def test_headline_has_one_line_for_each_system(rows):

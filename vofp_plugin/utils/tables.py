@@ -60,7 +60,27 @@ LEGEND = {
 }
 
 
-def comparison_table(rows, metrics=None):
+def comparison_table(rows):
+    """Markdown of comparison rows, all metrics of them, and what these are.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Rows of ``compare``.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
+    """
+    return f"{section_tables(rows)}\n{legend(row['metric'] for row in rows)}"
+
+
+def section_tables(rows, metrics=None):
     """Markdown of comparison rows, with a section per condition and subset.
 
     Arguments
@@ -85,7 +105,7 @@ def comparison_table(rows, metrics=None):
     >>> row = {"system": "shared", "enrollment": "shared", "shots": 0, "condition": "quiet",
     ...     "subset": "all", "metric": "accuracy", "value": 0.9, "ci_low": 0.88, "ci_high": 0.92,
     ...     "p_value": None, "num_speakers": 25, "num_queries": 200, "num_runs": 5}
-    >>> print(comparison_table([row]).splitlines()[4])
+    >>> print(section_tables([row]).splitlines()[4])
     | shared | shared | 0 | 90.0 [88.0, 92.0] | 25 | 200 | 5 |
     """
     if not rows:
@@ -101,7 +121,14 @@ def comparison_table(rows, metrics=None):
         tables = list(filter(None, (_table(section, group) for group in groups)))
         if tables:
             parts += [f"**Condition: {condition}, {SUBSETS[subset]}**", *tables]
-    return "\n\n".join([*parts, *_legend(rows, metrics or METRICS)]) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+def legend(metrics):
+    """Markdown that says what the columns of metrics are."""
+    names = {metric.removeprefix("nll_") for metric in metrics}
+    texts = [text for start, text in LEGEND.items() if any(x.startswith(start) for x in names)]
+    return "\n\n".join(texts) + "\n"
 
 
 def headline_table(rows):
@@ -122,7 +149,8 @@ def headline_table(rows):
         for row in rows
         if row["enrollment"] == "shared" or (row["enrollment"], row["shots"]) == ("own", largest)
     ]
-    return comparison_table(chosen, HEADLINE)
+    shown = {row["metric"] for row in chosen} & set(HEADLINE)
+    return f"{section_tables(chosen, HEADLINE)}\n{legend(shown)}"
 
 
 def _table(rows, metrics):
@@ -143,12 +171,6 @@ def _table(rows, metrics):
         counts = [some_row[count] for count in ("num_speakers", "num_queries", "num_runs")]
         table.append([*key, *cells, *counts])
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in table)
-
-
-def _legend(rows, metrics):
-    shown = {row["metric"] for row in rows} & set(metrics)
-    names = {metric.removeprefix("nll_") for metric in shown}
-    return [text for start, text in LEGEND.items() if any(name.startswith(start) for name in names)]
 
 
 def _figure(row, scale, pattern):

@@ -121,6 +121,11 @@ def test_accumulated_batches_are_drawn_apart_and_the_schedule_ends_with_the_trai
     assert {call.kwargs["total_steps"] for call in cycles.call_args_list} == {steps + 1} == {5}
 
 
+def test_accumulation_over_more_than_an_epoch_is_refused(run_with):
+    with pytest.raises(ValueError, match="factor=9 for 3 episodes_per_epoch, so no step is ever"):
+        run_with("--grad_accumulation_factor=9")
+
+
 def test_augmenter_that_makes_more_utterances_is_refused(run_with):
     with patch.object(Augmenter, "forward", lambda _, feats, lens: (feats.repeat(2, 1, 1), lens)):
         with pytest.raises(ValueError, match="Got 40 utterances of fea_augment for 20; .*leave"):

@@ -98,6 +98,22 @@ def test_interrupted_run(
     assert_same_run(tmp_path, finished_run)
 
 
+def test_run_stopped_between_accumulated_batches(
+    monkeypatch, tmp_path, google_corpus, cache_folder
+):
+    options = ("--grad_accumulation_factor=2", "--episodes_per_epoch=6", "--ckpt_interval_steps=1")
+
+    def arguments(name):
+        return "vofp.yaml", google_corpus, tmp_path / name, cache_folder, *options
+
+    run_google(*arguments("whole"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop(patch, 6)  # in the step's second batch, after which nothing was saved
+        run_google(*arguments("resumed"))
+    run_google(*arguments("resumed"))
+    assert_same_run(tmp_path / "resumed", tmp_path / "whole")
+
+
 def test_run_stopped_while_it_validates(
     finished_run, monkeypatch, tmp_path, google_corpus, cache_folder
 ):

@@ -62,6 +62,17 @@ def test_reads_shared_weights_whatever_was_injected():
     torch.testing.assert_close(embed(model, x, ["*.norm"]), expected)
 
 
+def test_embeddings_are_standardized_over_utterances_in_training_and_after_it():
+    embedding, x = ActivationEmbedding(main_model(), num_features=8).train(), torch.randn(64, 21, 8)
+    for _ in range(100):  # until the running statistics are those of x
+        trained = embedding(x)[:, 0]
+    embedding.eval()
+    for values in (trained, embedding(x)[:, 0]):
+        assert values.mean(dim=0).abs().max() < 0.05
+        spread = values.std(dim=0)  # below 1 where there is hardly any, next to the constant
+        assert spread.max() < 1.1 and spread.median() > 0.9
+
+
 def test_one_utterance_can_be_trained_on():
     embedding = ActivationEmbedding(main_model(), num_features=8).train()
     assert embedding(torch.randn(1, 21, 8)).isfinite().all()
@@ -79,7 +90,8 @@ def test_every_parameter_gets_a_gradient():
     weights, kl = personalized.draw(Enrollment(torch.randn(4, 2, 21, 8), torch.ones(4, 2)))
     log_probs = personalized(torch.randn(8, 21, 8), weights)
     (log_probs[:, 0].sum() + kl.sum()).backward()
-    assert [n for n, p in personalized.named_parameters() if p.grad is None] == []
+    still = [n for n, p in personalized.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
 
 
 def test_pattern_that_matches_nothing_is_refused():

@@ -298,3 +298,44 @@ def test_short_utterance_keeps_one_frame():
     embedding = ConvEmbedding(8, channels=12, lin_neurons=10)
     out = embedding(torch.randn(2, 31, 8), torch.tensor([0.001, 1.0]))
     assert out.shape == (2, 1, 10) and out.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("feats", "lens", "message"),
+    [
+        (torch.rand(3, 11, 8), torch.ones(3), r"feats of shape \(3, 11, 8\) .* expected \(speak"),
+        (torch.rand(1, 3, 11, 8), torch.ones(1, 2), r"lens of shape \(1, 2\); expected"),
+        (
+            torch.rand(1, 3, 11, 8),
+            torch.full((1, 3), 11.0),
+            "lens from 11 to 11; expected relative",
+        ),
+        (torch.rand(1, 3, 11, 8), -torch.ones(1, 3), "lens from -1 to -1; expected relative"),
+        (torch.full((1, 3, 11, 8), torch.nan), torch.ones(1, 3), "NaN or infinite; leave that"),
+    ],
+)
+@pytest.mark.parametrize("aggregation", ["mean", "bayesian"])
+def test_what_is_no_enrollment_is_refused(aggregation, feats, lens, message):
+    encoder = EnrollmentEncoder(ConvEmbedding(8), aggregation=aggregation)
+    with pytest.raises(ValueError, match=message):
+        encoder.summarize(Enrollment(feats, lens))
+
+
+def test_features_of_absent_utterances_may_be_anything():
+    feats = torch.rand(1, 2, 11, 8)
+    feats[:, 1] = torch.nan
+    encoder = EnrollmentEncoder(ConvEmbedding(8)).eval()
+    summary = encoder.summarize(Enrollment(feats, torch.tensor([[1.0, 0.0]])))
+    assert encoder(summary).isfinite().all()
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([[0, 5]]), torch.tensor([0, 1])])
+def test_labels_that_do_not_fit_are_refused(labels):
+    encoder = EnrollmentEncoder(ConvEmbedding(8), labelled=True, num_classes=5)
+    with pytest.raises(ValueError, match="labels of shape .* expected .*from 0 to 4"):
+        encoder.summarize(Enrollment(torch.rand(1, 2, 11, 8), torch.ones(1, 2), labels))
+
+
+def test_no_enrollment_is_a_code_of_zeros_in_half_precision_too():
+    encoder = EnrollmentEncoder(ConvEmbedding(8)).half()
+    assert (encoder(Summary(torch.zeros(1, 32).half(), torch.zeros(1, 1).half())) == 0).all()

@@ -264,3 +264,17 @@ def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
 def test_bad_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HyperPersonalizer(small_main_model(), **{"targets": {"*": "low_rank"}, **arguments})
+
+
+def test_second_one_with_other_targets_on_the_same_main_model_is_refused():
+    main_model = small_main_model()
+    HyperPersonalizer(main_model, {"*.norm": "channel"})
+    with pytest.raises(ValueError, match="'stem.norm' is weight-injected already, .* eject_ first"):
+        HyperPersonalizer(main_model, {"classifier": "full"})
+
+
+def test_parameters_of_two_layers_are_refused():
+    main_model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    main_model[1].weight = main_model[0].weight
+    with pytest.raises(ValueError, match="'1.weight' is shared with another layer"):
+        HyperPersonalizer(main_model, {"*": "full"})

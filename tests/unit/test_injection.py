@@ -251,3 +251,12 @@ def test_layers_that_a_fused_kernel_passes_by_are_refused():
     model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16))
     with pytest.raises(TypeError, match="TransformerEncoderLayer"):
         inject_(model, ["*.linear1"])
+
+
+def test_weights_that_are_made_of_others_are_refused():
+    with pytest.warns(FutureWarning):
+        model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))
+    with pytest.raises(
+        TypeError, match=r"Linear, which cannot be injected \(it has bias, weight_g"
+    ):
+        inject_(model, ["0"])

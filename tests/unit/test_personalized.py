@@ -264,3 +264,17 @@ def test_shared_model_has_no_weights_and_no_divergence():
     x = torch.randn(6, 21, 8)
     assert weights is None and kl.tolist() == [0.0] * 3
     torch.testing.assert_close(model(x, weights), model.main_model(x), rtol=0, atol=0)
+
+
+def test_frozen_main_model_stays_as_it_is_from_the_start_and_in_training():
+    main_model = DSCNN(num_classes=5, num_features=8, channels=6, num_blocks=1, kernel_size=3)
+    encoder = EnrollmentEncoder(ConvEmbedding(8))
+    personalizer = HyperPersonalizer(main_model, {"classifier": "full"})
+    model = PersonalizedModel(main_model, encoder, personalizer, freeze_main_model=True)
+    before = {name: tensor.clone() for name, tensor in main_model.state_dict().items()}
+    for mode in (lambda: None, model.train):
+        mode()
+        model(torch.randn(6, 21, 8))
+        after = main_model.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(parameter.requires_grad for parameter in main_model.parameters())

@@ -189,3 +189,50 @@ def test_feature_noise_depends_on_the_generator_alone(front_end):
     feature_noise, feats = FeatureNoise(front_end, probability=1.0, chunks=5), smooth_feats(6)
     noisy = [feature_noise(feats, 2, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])
+
+
+def test_warp_moves_a_peak_along_the_frequencies():
+    feats = torch.zeros(200, 101, 40)
+    feats[:, :, 20] = 1.0
+    peak = VirtualSpeaker(warp=0.2)(feats, num_speakers=200)[:, 50].argmax(dim=1)
+    # The band of 20 is read where the factor times its frequency was.
+    place = torch.linspace(0, 1, 40)
+    low, high = (
+        (warp_band(place, torch.tensor(factor)) - place[20]).abs().argmin() for factor in (1.2, 0.8)
+    )
+    assert low <= peak.min() <= low + 1 and high - 1 <= peak.max() <= high
+    assert low < 20 < high
+
+
+def test_tempo_moves_frames_away_from_the_middle_by_the_factor():
+    feats = torch.zeros(200, 101, 40)
+    feats[:, 80] = 1.0  # 30 frames from the middle
+    frames = VirtualSpeaker(tempo=0.2)(feats, num_speakers=200).sum(dim=2).argmax(dim=1)
+    assert 74 <= frames.min() < 77 and 85 < frames.max() <= 88  # 50 + 30 / 1.2 and 50 + 30 / 0.8
+    middle = torch.zeros(200, 101, 40)
+    middle[:, 50] = 1.0
+    frames = VirtualSpeaker(tempo=0.2)(middle, num_speakers=200).sum(dim=2).argmax(dim=1)
+    assert (frames == 50).all()
+
+
+def test_ripple_is_three_cosines_within_their_limits():
+    feats = smooth_feats(300)
+    change = (VirtualSpeaker(ripple=3.0)(feats, num_speakers=300) - feats).mean(dim=1)
+    band = torch.linspace(0, 1, 40)
+    cosines = torch.stack([torch.cos(math.pi * wave * band) for wave in (1, 2, 3)])
+    levels = torch.linalg.lstsq(cosines.T, change.T).solution
+    torch.testing.assert_close(levels.T @ cosines, change, rtol=0, atol=0.05)
+    assert (2.5 < levels.abs().amax(dim=1)).all() and levels.abs().max() < 3.05
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"warp": 3.0}, "Got warp 3.0; expected a share"),
+        ({"tempo": math.nan}, "Got tempo nan; expected a share"),
+        ({"ripple": -1.0}, "Got ripple -1.0; expected a level in dB"),
+    ],
+)
+def test_wrong_settings_of_virtual_speaker_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        VirtualSpeaker(**wrong)

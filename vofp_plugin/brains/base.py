@@ -28,8 +28,6 @@ class PersonalizedBrain(sb.Brain):
 
     Arguments
     ---------
-    train_speakers : list of str
-        Speaker of every utterance of the training set.
     **kwargs : dict
         As for `speechbrain.Brain`; `hparams` needs the keys of `HPARAMS_NEEDED`.
     """
@@ -58,6 +56,11 @@ class PersonalizedBrain(sb.Brain):
             raise ValueError(
                 "Got --data_parallel_backend, which splits episodes; start the training with "
                 "torchrun instead."
+            )
+        contrast = getattr(self.hparams, "speaker_contrast", None)
+        if contrast is not None and not hasattr(self.modules.model, "encoder"):
+            raise ValueError(
+                "Got a speaker_contrast for a model without an encoder: leave it out, by null."
             )
         compiling = ("compile", "jit", "compile_module_keys", "jit_module_keys")
         for option in compiling:
@@ -136,8 +139,18 @@ class PersonalizedBrain(sb.Brain):
         if main:
             rates["main"] = (main, self.hparams.main_lr)
         if others:
+            if not hasattr(self.hparams, "personalizer_lr"):
+                raise ValueError(
+                    "The YAML lacks personalizer_lr, the rate of all but the main model."
+                )
             rates["personalizer"] = (others, self.hparams.personalizer_lr)
         steps = self.hparams.episodes_per_epoch // self.grad_accumulation_factor
+        if steps < 1:
+            raise ValueError(
+                f"Got --grad_accumulation_factor={self.grad_accumulation_factor} for "
+                f"{self.hparams.episodes_per_epoch} episodes_per_epoch, so no step is ever done; "
+                "expected as many episodes at least."
+            )
         steps *= self.hparams.epoch_counter.limit
         self.optimizers_dict, self.schedules = {}, {}
         for name, (parameters, rate) in rates.items():
@@ -151,6 +164,11 @@ class PersonalizedBrain(sb.Brain):
             if self.checkpointer is not None:
                 self.checkpointer.add_recoverable(f"{name}_optimizer", optimizer)
                 self.checkpointer.add_recoverable(f"{name}_schedule", self.schedules[name])
+
+    def _should_save_intra_epoch_ckpt(self, *args):
+        """Whether to save in the middle of an epoch: never with gradients that are not used yet."""
+        used = self.step % self.grad_accumulation_factor == 0
+        return used and super()._should_save_intra_epoch_ckpt(*args)
 
     def optimizers_step(self):
         """Averages gradients over processes, then steps optimizers and schedules."""

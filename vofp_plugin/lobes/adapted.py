@@ -57,6 +57,10 @@ class AdaptedModel(SharedModel):
         """Adapts to the enrollment of N speakers by `setting`; None stands for the shared model."""
         if self.setting == NOTHING or not enrollment.present.any():
             return None
+        if enrollment.labels is None:
+            raise ValueError(
+                "Got enrollment without labels; adaptation needs the class of every word said."
+            )
         return next(self.adaptations(enrollment, [self.setting]))
 
     def adaptations(self, enrollment, settings):

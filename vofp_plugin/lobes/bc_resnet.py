@@ -116,7 +116,7 @@ class BroadcastedBlock(nn.Module):
 
     def __init__(self, in_channels, channels, stride, dilation, dropout):
         super().__init__()
-        self.is_transition = in_channels != channels
+        self.is_transition = in_channels != channels or stride != 1
         if self.is_transition:
             self.transition = _named(
                 conv=nn.Conv2d(in_channels, channels, 1, bias=False),

@@ -197,15 +197,14 @@ class EnrollmentEncoder(nn.Module):
         Raises
         ------
         ValueError
-            If the encoder needs labels and the enrollment has none.
+            If shapes or relative lengths are none of an enrollment, features of an utterance are
+            no finite numbers, or the encoder needs labels and the enrollment has none that fit.
         """
         if isinstance(enrollment, Summary):
             return enrollment
-        if self.labelled and enrollment.labels is None:
-            raise ValueError(
-                "Got enrollment without labels; this encoder was made to read it with them: give "
-                "the class of every word said."
-            )
+        _check_enrollment(enrollment)
+        if self.labelled:
+            _check_labels(enrollment, self.label_embedding.num_embeddings)
         present = enrollment.lens > 0
         speaker = present.nonzero()[:, 0]
         values, precisions = self._factors(enrollment, present)
@@ -216,8 +215,9 @@ class EnrollmentEncoder(nn.Module):
 
     def forward(self, summary):
         """Maps a `Summary` to codes (N, D), layer-normalized; zeros without enrollment."""
-        prior = 1.0 if self.bayesian else 1e-9
-        code = self.code_norm(summary.values / (summary.precisions + prior))
+        precisions = summary.precisions
+        precisions = precisions + 1 if self.bayesian else precisions.clamp(min=1)
+        code = self.code_norm(summary.values / precisions)
         return code * summary.present.unsqueeze(1)
 
     def _factors(self, enrollment, present):
@@ -235,6 +235,39 @@ class EnrollmentEncoder(nn.Module):
         if not self.bayesian:
             return values, torch.ones_like(values[:, :1])
         return values, nn.functional.softplus(factors[:, self.code_size :])
+
+
+def _check_enrollment(enrollment):
+    feats, lens = enrollment.feats, enrollment.lens
+    if feats.dim() != 4 or lens.shape != feats.shape[:2]:
+        raise ValueError(
+            f"Got an enrollment with feats of shape {tuple(feats.shape)} and lens of shape "
+            f"{tuple(lens.shape)}; expected (speakers, K, frames, features) and (speakers, K)."
+        )
+    if not ((lens >= 0) & (lens <= 1)).all():
+        raise ValueError(
+            f"Got lens from {lens.min():g} to {lens.max():g}; expected relative lengths in (0, 1], "
+            "and 0 where there is no utterance."
+        )
+    if not feats[lens > 0].isfinite().all():
+        raise ValueError(
+            "Got an enrollment with features that are NaN or infinite; leave that utterance out, "
+            "by a length of 0."
+        )
+
+
+def _check_labels(enrollment, num_classes):
+    labels = enrollment.labels
+    if labels is None:
+        raise ValueError(
+            "Got enrollment without labels; this encoder was made to read it with them: give "
+            "the class of every word said."
+        )
+    if labels.shape != enrollment.lens.shape or not ((labels >= 0) & (labels < num_classes)).all():
+        raise ValueError(
+            f"Got enrollment labels of shape {tuple(labels.shape)} from {labels.min()} to "
+            f"{labels.max()}; expected {tuple(enrollment.lens.shape)}, from 0 to {num_classes - 1}."
+        )
 
 
 def frame_mask(num_frames, x):

@@ -204,7 +204,19 @@ def _make_forms(main_model, targets, rank):
     forms = {}
     for name, shape in weight_specs(main_model).items():
         layer = name.rpartition(".")[0]
-        form = next(form for pattern, form in targets.items() if fnmatchcase(layer, pattern))
+        form = next(
+            (form for pattern, form in targets.items() if fnmatchcase(layer, pattern)), None
+        )
+        if form is None:
+            raise ValueError(
+                f"Layer {layer!r} is weight-injected already, and no target matches it; expected a "
+                "main model without such layers, or with those of the targets: use eject_ first."
+            )
+        if name not in dict(main_model.named_parameters()):
+            raise ValueError(
+                f"Parameter {name!r} is shared with another layer, which cannot be injected: make "
+                "it one of its own, or leave that layer out of the targets."
+            )
         forms[name] = FORMS[form](shape, rank)
     return forms
 

@@ -58,7 +58,7 @@ class PersonalizedModel(nn.Module):
         self.hyper_personalizer = hyper_personalizer
         self.freeze_main_model = freeze_main_model
         if freeze_main_model:
-            main_model.requires_grad_(False)
+            main_model.requires_grad_(False).eval()
 
     def train(self, mode=True):
         """Sets the mode, but a frozen main model's, which is always that of evaluation."""

@@ -28,6 +28,11 @@ class VirtualSpeaker(nn.Module):
     gain : float
         Largest change of level, in dB.
 
+    Raises
+    ------
+    ValueError
+        If a share is not from 0 to below 1, or a level below 0 dB.
+
     Example
     -------
     >>> virtual_speaker = VirtualSpeaker(warp=0.15, tempo=0.1)
@@ -37,6 +42,12 @@ class VirtualSpeaker(nn.Module):
 
     def __init__(self, warp=0.0, tempo=0.0, tilt=0.0, ripple=0.0, shift=0.0, gain=0.0):
         super().__init__()
+        for name, share in {"warp": warp, "tempo": tempo, "shift": shift}.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"Got {name} {share}; expected a share, from 0 to below 1.")
+        for name, level in {"tilt": tilt, "ripple": ripple, "gain": gain}.items():
+            if not 0 <= level < math.inf:
+                raise ValueError(f"Got {name} {level}; expected a level in dB, at least 0.")
         self.warp, self.tempo = warp, tempo
         self.tilt, self.ripple = tilt, ripple
         self.shift, self.gain = shift, gain

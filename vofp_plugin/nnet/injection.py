@@ -39,7 +39,8 @@ def inject_(model, targets):
     ValueError
         If a pattern matches no injectable layer.
     TypeError
-        If a matched layer has parameters of its own and cannot be injected.
+        If a matched layer has parameters of its own and cannot be injected, by its type or because
+        its weight is made of others, as by `weight_norm`.
 
     Example
     -------
@@ -155,12 +156,13 @@ def _matches(model, pattern):
         own = [key for key, _ in layer.named_parameters(recurse=False)]
         if not own or not fnmatchcase(name, pattern):
             continue
-        if not _is_injectable(layer) or name in fused:
+        # Weight norm and spectral norm of old have other parameters, of which `weight` is made.
+        if not _is_injectable(layer) or name in fused or not {*own} <= {"weight", "bias"}:
             raise TypeError(
                 f"Target {pattern!r} matches layer {name!r} of type {type(layer).__name__}, which "
-                f"cannot be injected. Injectable are exactly: "
+                f"cannot be injected (it has {', '.join(own)}). Injectable are exactly: "
                 f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, outside of "
-                f"{' and '.join(kind.__name__ for kind in FUSED)}."
+                f"{' and '.join(kind.__name__ for kind in FUSED)}, with weight and bias alone."
             )
         found.append((name, layer))
     if not found:

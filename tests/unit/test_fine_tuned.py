@@ -124,3 +124,25 @@ def test_tuning_leaves_the_shared_model_as_it_was(main_model, enrollment):
     assert all(torch.equal(before[name], value) for name, value in main_model.state_dict().items())
     assert all(parameter.grad is None for parameter in main_model.parameters())
     assert not any(isinstance(layer, WeightInjected) for layer in main_model.modules())
+
+
+def test_statistics_stay_in_training_mode_too(main_model, enrollment):
+    model = FineTunedModel(main_model, {"all": ["*"]}, [0.1], [2]).train()
+    model.setting = model.settings[-1]
+    before = model.main_model.stem.norm.running_mean.clone()
+    model.personalize(enrollment)
+    assert torch.equal(model.main_model.stem.norm.running_mean, before)
+    assert model.main_model.training
+
+
+def test_enrollment_without_labels_is_refused(main_model, enrollment):
+    model = FineTunedModel(main_model, {"all": ["*"]}, [0.1], [2])
+    model.setting = model.settings[-1]
+    with pytest.raises(ValueError, match="without labels; adaptation needs the class of every"):
+        model.personalize(enrollment._replace(labels=None))
+
+
+@pytest.mark.parametrize("steps", [[-2], [1.5]])
+def test_steps_that_cannot_be_done_are_refused(main_model, steps):
+    with pytest.raises(ValueError, match="expected whole numbers"):
+        FineTunedModel(main_model, {"all": ["*"]}, [0.1], steps)

@@ -120,3 +120,12 @@ def test_main_models_give_what_their_classifier_reads(main_model):
     x = torch.randn(3, 101, 40)
     logits = main_model.classifier(main_model.embed(x))
     torch.testing.assert_close(main_model(x), torch.log_softmax(logits, dim=1))
+
+
+def test_covariance_that_cannot_be_inverted_is_told():
+    model = NearestMeanModel(FirstFrame(3, 2), [1.0], [1.0], [0.0]).eval()
+    model.covariance.zero_()  # as of one utterance for each class
+    model.setting = model.settings[-1]
+    enrollment = Enrollment(torch.randn(1, 1, 1, 3), torch.ones(1, 1), torch.tensor([[0]]))
+    with pytest.raises(ValueError, match="shrinkage 0.0 for a covariance of 3 .* larger shrinkage"):
+        model.personalize(enrollment)

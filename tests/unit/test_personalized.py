@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vofp_plugin.lobes.activation_embedding import ActivationEmbedding
 from vofp_plugin.lobes.bc_resnet import BCResNet
 from vofp_plugin.lobes.ds_cnn import DSCNN
 from vofp_plugin.lobes.enrollment import ConvEmbedding, Enrollment, EnrollmentEncoder
@@ -278,3 +279,15 @@ def test_frozen_main_model_stays_as_it_is_from_the_start_and_in_training():
         after = main_model.state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(parameter.requires_grad for parameter in main_model.parameters())
+
+
+@each_mode
+def test_personalizer_has_the_type_of_its_main_model(mode):
+    main_model = DSCNN(num_classes=5, num_features=8, channels=6, num_blocks=1).double()
+    encoder = EnrollmentEncoder(ActivationEmbedding(main_model, num_features=8)).double()
+    targets = {"*.norm": "channel", "classifier": "full"}
+    personalizer = HyperPersonalizer(main_model, targets, mode=mode)
+    model = PersonalizedModel(main_model, encoder, personalizer).eval()
+    feats = torch.randn(1, 2, 21, 8, dtype=torch.double)
+    weights = model.personalize(Enrollment(feats, torch.ones(1, 2, dtype=torch.double)))
+    assert model(feats[0], weights).dtype == torch.double

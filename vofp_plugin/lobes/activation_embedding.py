@@ -15,7 +15,8 @@ class ActivationEmbedding(nn.Module):
     features that come in, so that the noise floor and the channel show; and the answer's
     probabilities, by which the word can be told from the speaker. Each is standardized over
     utterances. The main model runs with its shared weights and gets no gradient from here; it
-    reads whole clips, padding included, as it does when it answers.
+    reads whole clips, padding included, as it does when it answers. Where it is trained too, its
+    running statistics see the enrollment as well, and its dropout is on.
 
     Arguments
     ---------
@@ -56,6 +57,7 @@ class ActivationEmbedding(nn.Module):
         self.layers = [n for n in names if any(fnmatchcase(n, p) for p in layers)]
         self.size = self._probe(num_features)
         self.standardize = nn.BatchNorm1d(self.size, affine=False)
+        self.standardize.to(next(main_model.parameters()))
 
     def forward(self, x, lens=None):
         """Maps `x` (B, T, F) to embeddings (B, 1, size); `lens` is not read."""
@@ -79,7 +81,7 @@ class ActivationEmbedding(nn.Module):
 
         def keep(layer, inputs, output):
             if output.dim() == 2:
-                pooled.append(inputs[0])
+                pooled.append(inputs[0].clone())  # a layer behind it may work in place
             if isinstance(layer, nn.Linear | nn.LayerNorm):
                 output = output.movedim(-1, 1)
             pooled.append(mean_and_std_over_time(output))
@@ -94,8 +96,9 @@ class ActivationEmbedding(nn.Module):
 
     def _probe(self, num_features):
         (main_model,) = self._main_model
+        clip = next(main_model.parameters()).new_zeros(1, 101, num_features)
         with evaluation_mode(main_model):
-            return self._activations(torch.zeros(1, 101, num_features)).shape[1]
+            return self._activations(clip).shape[1]
 
 
 def mean_and_std_over_time(x):
@@ -107,7 +110,7 @@ def mean_and_std_over_time(x):
     tensor([[2., 1.]])
     """
     if x.dim() == 2:
-        return x
+        return x.clone()
     x = x.flatten(2)
     mean = x.mean(dim=2)
     # 30 times as fast as `var` on channels-last outputs, and precise enough at unit scale.

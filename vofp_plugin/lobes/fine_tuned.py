@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.adapted import NOTHING, AdaptedModel
+from vofp_plugin.nnet.evaluation_mode import evaluation_mode
 from vofp_plugin.nnet.injection import eject_, inject_, injected, weight_specs
 
 
@@ -30,6 +31,11 @@ class FineTunedModel(AdaptedModel):
         Called as `optimizer(tensors, lr=...)`. It must treat every number by itself, as SGD and
         Adam do.
 
+    Raises
+    ------
+    ValueError
+        If a number of steps is no whole number.
+
     Example
     -------
     >>> from vofp_plugin.lobes.ds_cnn import DSCNN
@@ -46,6 +52,8 @@ class FineTunedModel(AdaptedModel):
     """
 
     def __init__(self, main_model, layers, learning_rates, steps, optimizer=torch.optim.SGD):
+        if not all(isinstance(count, int) and count >= 0 for count in steps):
+            raise ValueError(f"Got steps {list(steps)}; expected whole numbers, at least 0.")
         super().__init__(
             main_model,
             [
@@ -91,7 +99,7 @@ class FineTunedModel(AdaptedModel):
         done = 0
         for count in steps:
             for _ in range(count - done):
-                with torch.enable_grad():
+                with torch.enable_grad(), evaluation_mode(self.main_model):
                     loss = self._loss(enrollment, weights)
                 gradients = torch.autograd.grad(loss, list(weights.values()))
                 for weight, gradient in zip(weights.values(), gradients, strict=True):

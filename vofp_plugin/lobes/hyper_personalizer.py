@@ -105,6 +105,7 @@ class HyperPersonalizer(nn.Module):
             nn.init.zeros_(self.log_var_offset.bias)
         if mode == "replace":
             self._freeze_replaced(main_model)
+        self.to(next(main_model.parameters()))
 
     @property
     def num_numbers(self):
@@ -185,7 +186,7 @@ class HyperPersonalizer(nn.Module):
         starts = [
             form.start(shared[name], self.mode, generator) for name, form in self.forms.items()
         ]
-        self.mean.bias.copy_(torch.cat(starts))
+        self.mean.bias.copy_(torch.cat([start.to(self.mean.bias) for start in starts]))
         self.none_numbers.copy_(self.mean.bias)
 
     def _freeze_replaced(self, main_model):

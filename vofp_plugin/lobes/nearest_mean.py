@@ -130,7 +130,13 @@ class NearestMeanModel(AdaptedModel):
         identity = torch.eye(len(self.covariance)).to(self.covariance)
         sphere = self.covariance.diagonal().mean() * identity
         shrunk = torch.lerp(self.covariance, sphere, shrinkage)
-        return torch.linalg.cholesky(torch.linalg.inv(shrunk))
+        try:
+            return torch.linalg.cholesky(torch.linalg.inv(shrunk))
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(
+                f"Got shrinkage {shrinkage} for a covariance of {len(self.covariance)} dimensions "
+                "that cannot be inverted; give more training utterances or a larger shrinkage."
+            ) from error
 
     def _sums(self, embeddings, labels, present=None):
         """Sums (N, classes, D) and counts (N, classes, 1) by class of embeddings (N, K, D)."""

@@ -87,6 +87,9 @@ def test_refused_before_anything_is_written(refuse, message, options):
         ("{text}\nlearning_rate: 1\n", "keys that nothing reads: learning_rate. Remove them"),
         ("base: {path}\nbeeta: 1\n", "has keys that .* does not: beeta. Keys that exist"),
         ("{text}\ntest_only: True\n", "keys that nothing reads: test_only"),
+        ("{text}\npersonalizer-lr: 0.1\n", "keys that nothing reads: personalizer-lr"),
+        ("base: 'vofp.yaml'\n", "vofp.yaml is its own base"),
+        ("---\nbase: {path}  # of all\nbeeta: 1", "has keys that .* does not: beeta. Keys"),
     ],
 )
 def test_bad_yaml(refuse, tmp_path, text, message):
@@ -96,6 +99,14 @@ def test_bad_yaml(refuse, tmp_path, text, message):
         whole = original.read_text().replace("../../../..", str(GOOGLE.parents[2]))
         yaml.write_text(text.replace("{text}", whole).replace("{path}", str(original)))
     assert nothing(refuse(message, yaml=yaml))
+
+
+def test_yaml_without_a_key_that_is_needed(refuse, tmp_path):
+    whole = (GOOGLE / "hparams" / "vofp.yaml").read_text()
+    whole = whole.replace("../../../..", str(GOOGLE.parents[2]))
+    yaml = tmp_path / "vofp.yaml"
+    yaml.write_text(whole.replace("\nbad_enrollments:", "\n# bad_enrollments:"))
+    assert nothing(refuse("lacks the keys bad_enrollments; see those of vofp.yaml", yaml=yaml))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +138,11 @@ def test_other_noise_needs_two_kinds(refuse, google_corpus, tmp_path):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ("--test_shots=5", "Got test_shots 5; expected a list of numbers K"),
-        ("--test_shots=[]", "Got test_shots .*; expected a list of numbers K"),
-        ("--test_shots=[0]", "Got test_shots .*; expected a list of numbers K"),
-        ("--test_shots=[1.5]", "Got test_shots .*; expected a list of numbers K"),
+        ("--test_shots=5", "Got test_shots 5; expected a list of different numbers K"),
+        ("--test_shots=[1, 1]", "Got test_shots .1, 1.; expected a list of different numbers K"),
+        ("--test_shots=[]", "Got test_shots .*; expected a list of different"),
+        ("--test_shots=[0]", "Got test_shots .*; expected a list of different"),
+        ("--test_shots=[1.5]", "Got test_shots .*; expected a list of different"),
         ("--test_draws=0", "Got test_draws 0; expected a whole number above 0"),
         ("--test_samples=0", "Got test_samples 0; expected a whole number above 0"),
         ("--min_queries=0", "Got min_queries 0; expected a whole number above 0"),

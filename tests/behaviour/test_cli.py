@@ -82,9 +82,36 @@ def missing_score(folder):
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
+def no_share(folder):
+    metrics = made_up_run("vofp")
+    metrics["per_speaker"][0]["accuracy"] = 95.0
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def speaker_twice(folder):
+    metrics = made_up_run("vofp")
+    metrics["per_speaker"].append(metrics["per_speaker"][0])
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def no_settings(folder):
+    metrics = made_up_run("vofp")
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "settings": None}))
+
+
+def no_bins(folder):
+    metrics = made_up_run("vofp")
+    del metrics["calibration"][0]["bins"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (no_share, "accuracy 95.0 for speaker anna"),
+        (speaker_twice, "has a speaker twice"),
+        (no_settings, "has settings None"),
+        (no_bins, "lacks ['bins']"),
         (missing_folder, "run0 is no folder; give the output_folder of a run"),
         (missing_file, "metrics.json not found; the run has not ended"),
         (cut_file, "metrics.json is no valid JSON"),

@@ -1,5 +1,8 @@
 """A finished run is loaded as any SpeechBrain model is, and answers with a speaker's profile."""
 
+import shutil
+from unittest.mock import patch
+
 import pytest
 import torch
 from tiny_runs import folder_contents, run_google
@@ -93,3 +96,33 @@ def test_shared_run_answers_but_does_not_enroll(google_corpus, cache_folder, tmp
         TypeError, match="Got a SharedModel to enroll with; expected a personalized"
     ):
         spotter.enroll(wavs)
+
+
+@pytest.mark.parametrize("path", ["nowhere/query.wav", "/nowhere/query.wav"])
+def test_missing_file_is_not_looked_for_on_a_hub(spotter, path):
+    with patch("speechbrain.inference.interfaces.fetch", side_effect=AssertionError("fetched")):
+        with pytest.raises(FileNotFoundError, match=f"Found no audio file {path}; expected"):
+            spotter.classify_file(path)
+
+
+def test_damaged_weights_are_told(finished_run, tmp_path):
+    folder = shutil.copytree(finished_run / "pretrained", tmp_path / "damaged")
+    (folder / "model.ckpt").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="Cannot load the keyword spotter in .*damaged .* again"):
+        KeywordSpotter.from_hparams(folder)
+
+
+def test_weights_of_a_profile_are_made_once(spotter, wavs):
+    profiles = [spotter.enroll(wavs[:1]), spotter.enroll(wavs[1:])]
+    model = spotter.mods.model
+    with patch.object(model, "personalize", side_effect=model.personalize) as personalize:
+        answers = [
+            spotter.classify_batch(wavs, profile)[0] for profile in profiles for _ in range(3)
+        ]
+    assert personalize.call_count == 2
+    assert torch.equal(answers[0], answers[2]) and not torch.allclose(answers[0], answers[3])
+
+
+def test_no_query_is_refused(spotter):
+    with pytest.raises(ValueError, match="Got no waveform to answer"):
+        spotter.classify_batch([])

@@ -450,3 +450,11 @@ def test_arabic_on_real_speech(arabic, shared_data, tmp_path):
     assert len(rows) == 3840
     assert set(counts(rows).values()) == {96} and len(counts(rows)) == 40
     assert set(counts(rows, "spk_id").values()) == {160} and len(counts(rows, "spk_id")) == 24
+
+
+def test_google_download_spares_folders_beside_it(google, tmp_path, local_archive):
+    mine = tmp_path / "new" / "data.tmp" / "letter.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear")
+    google.prepare_google_speech_commands(tmp_path / "new" / "data", tmp_path / "s", download=True)
+    assert mine.read_text() == "dear"

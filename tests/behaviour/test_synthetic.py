@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -155,14 +156,21 @@ def test_interrupted_build_leaves_nothing_and_the_next_equals_an_uninterrupted_o
     assert snapshot(folder) == snapshot(tiny[0])
 
 
-def test_remains_of_a_killed_build_are_no_part_of_the_next(tiny, tmp_path):
-    partial = tmp_path / "corpus.partial" / "yes"
-    partial.mkdir(parents=True)
-    (partial / "half_nohash_0.flac").write_bytes(b"fLaC")
+def test_folders_beside_it_are_left_alone(tiny, tmp_path):
+    mine = tmp_path / "corpus.partial" / "letter.txt"
+    mine.parent.mkdir()
+    mine.write_text("dear")
     (tmp_path / "corpus").mkdir()  # an empty folder is as good as none
     make_corpus(tmp_path / "corpus", **TINY)
     assert snapshot(tmp_path / "corpus") == snapshot(tiny[0])
-    assert not partial.parent.exists()
+    assert mine.read_text() == "dear"
+
+
+def test_damaged_marker_is_told(tiny, tmp_path):
+    folder = shutil.copytree(tiny[0], tmp_path / "corpus")
+    (folder / MARKER).write_text("{}")
+    with pytest.raises(ValueError, match="Cannot read .* .* delete .* made again"):
+        make_corpus(folder, **TINY)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"num_takes": 3}, {"words": ["yes", "go"]}])

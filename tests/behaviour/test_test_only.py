@@ -98,3 +98,52 @@ def test_recipe_of_the_trained_model_is_named(run_folder, google_corpus, cache_f
     metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     place = f"{GOOGLE.parent.name}/{GOOGLE.name}"
     assert (metrics["recipe"], metrics["system"], metrics["fold"]) == (place, "vofp", 0)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "option", "message"),
+    [
+        ("vofp.yaml", "--mode=replace", "other settings: mode residual .now replace"),
+        ("vofp_no_contrast.yaml", "--seed=0", "trained by vofp.yaml; expected the same YAML"),
+    ],
+)
+def test_model_of_other_settings_is_refused(
+    run_folder, google_corpus, cache_folder, yaml, option, message
+):
+    with pytest.raises(ValueError, match=message):
+        run_google(yaml, google_corpus, run_folder, cache_folder, "--test_only", option)
+
+
+def test_training_that_has_not_ended_is_refused(run_folder, google_corpus, cache_folder):
+    (run_folder / "metrics.json").unlink()
+    with pytest.raises(FileNotFoundError, match="metrics.json; --test_only needs .* a finished"):
+        run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("metrics.json", "{", "metrics.json is no valid JSON"),
+        ("classes.txt", "", "Cannot read the class list .*classes.txt"),
+        ("classes.txt", "no list", "Cannot read the class list .*classes.txt"),
+    ],
+)
+def test_damaged_files_of_the_training_are_named(
+    run_folder, google_corpus, cache_folder, file, text, message
+):
+    (run_folder / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
+
+
+def test_manifest_that_points_beyond_the_audio_is_refused(
+    run_folder, google_corpus, cache_folder, tmp_path
+):
+    first, *rows = (run_folder / "manifests" / "test.csv").read_text().splitlines()
+    stop = first.split(",").index("stop")
+    longer = [row.split(",")[:stop] + ["999999"] + row.split(",")[stop + 1 :] for row in rows]
+    annotation = tmp_path / "longer.csv"
+    annotation.write_text("\n".join([first, *map(",".join, longer)]) + "\n")
+    options = ("--test_only", f"--test_annotation={annotation}")
+    with pytest.raises(ValueError, match="samples until 999999 as the manifest says"):
+        run_google("vofp.yaml", google_corpus, run_folder, cache_folder, *options)

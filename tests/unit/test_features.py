@@ -312,3 +312,21 @@ def test_one_noise_is_for_every_speaker():
         (kind,) = [kind for kind, other in enumerate(others) if torch.equal(own, other)]
         kinds.add(kind)
     assert kinds == {0, 1, 2}
+
+
+def test_damaged_cache_is_named(tmp_path, rows, front_end):
+    cached_features(rows, front_end, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    for content in (path.read_bytes()[:200], b""):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=f"Cannot read the cached features .*{path.name} .*dele"
+        ):
+            cached_features(rows, front_end, tmp_path / "cache")
+
+
+def test_noise_of_one_sample_is_refused(tmp_path):
+    soundfile.write(tmp_path / "click.wav", [0.5], RATE)
+    noises = load_noises(tmp_path, "test")
+    with pytest.raises(ValueError, match="Got a noise of 0 samples; expected at least"):
+        random_chunks(noises[0], RATE, 1)

@@ -47,6 +47,15 @@ def test_check_audio_refuses_a_cut_off_flac(tmp_path):
         check_audio(path)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_check_audio_refuses_a_cut_off_wav(tmp_path, share):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(0, 16000), 16000)
+    path.write_bytes(path.read_bytes()[: int(share * 32044)])
+    with pytest.raises(ValueError, match="a.wav is cut off: its header tells of more samples"):
+        check_audio(path)
+
+
 def test_check_audio_refuses_two_channels(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([noise(0), noise(1)], axis=1), 16000)
     with pytest.raises(ValueError, match="a.wav has 2 channels; expected 1"):

@@ -56,7 +56,12 @@ class FrontEnd:
             )
         if wav.numel() == 0 or not torch.isfinite(wav).all():
             raise ValueError(f"{row['wav']} is empty or holds NaN; remove it and prepare again.")
-        return self.fit(wav.mean(0))
+        if wav.shape != (1, stop - start):
+            raise ValueError(
+                f"{row['wav']} has {wav.shape[0]} channels and {wav.shape[1]} samples from {start} "
+                f"on; expected one channel, and samples until {stop} as the manifest says."
+            )
+        return self.fit(wav[0])
 
     def fit(self, wav):
         """Cuts or pads a clip (L,) to the length of all clips."""
@@ -143,7 +148,12 @@ def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_s
         logger.info("Computing the features of %d utterances into %s", len(rows), path)
         with whole_file(path) as partial, open(partial, "wb") as stream:
             np.save(stream, _compute(rows, front_end, noise_condition, batch_size))
-    return np.load(path, mmap_mode="r")
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"Cannot read the cached features {path} ({error}); delete that file and start again."
+        ) from error
 
 
 def _compute(rows, front_end, noise_condition, batch_size):

@@ -46,8 +46,8 @@ def check_audio(path, sample_rate=16000):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is undecodable or empty, has another rate or more than one channel, or holds
-        NaN or infinite samples.
+        If the file is undecodable, cut off or empty, has another rate or more than one channel, or
+        holds NaN or infinite samples.
 
     Example
     -------
@@ -88,6 +88,10 @@ def _check_format(path, file, sample_rate):
     if file.channels != 1:
         raise ValueError(
             f"Audio file {path} has {file.channels} channels; expected 1. Mix it down to mono."
+        )
+    if "should be" in file.extra_info:  # what libsndfile says of a WAV that ends too early
+        raise ValueError(
+            f"Audio file {path} is cut off: its header tells of more samples. Restore or delete it."
         )
     if file.frames == 0:
         raise ValueError(f"Audio file {path} is empty (0 samples). Restore or delete it.")

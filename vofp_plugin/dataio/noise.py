@@ -50,7 +50,7 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
         noises = [coloured_noise(length, exp, generator) for exp in COLOURS.values()]
     else:
         noises = [_read(path, sample_rate) for path in _files(noise_folder)]
-    halves = [noise.chunk(2) for noise in noises]
+    halves = [noise.tensor_split(2) for noise in noises]
     return [half[PARTS.index(part)] for half in halves]
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import random
 import shutil
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -294,19 +295,26 @@ def _read_marker(folder, settings):
             f"{folder} holds files but no {MARKER}, so it is no synthetic corpus; name a folder "
             "that is new or empty."
         )
-    made = json.loads(marker.read_text(encoding="utf-8"))
-    if made["settings"] != settings:
+    try:
+        made = json.loads(marker.read_text(encoding="utf-8"))
+        made_with, voices = made["settings"], [Voice(**voice) for voice in made["voices"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Cannot read {marker} ({error!r}); delete {folder} to have the corpus made again."
+        ) from error
+    if made_with != settings:
         raise FileExistsError(
-            f"{folder} holds a corpus made with {made['settings']}, but asked for is {settings}; "
+            f"{folder} holds a corpus made with {made_with}, but asked for is {settings}; "
             "name another folder, or delete this one to have it made again."
         )
-    return [Voice(**voice) for voice in made["voices"]]
+    return voices
 
 
 def _make_whole(folder, settings):
     """Makes the corpus under a temporary name, so that a folder never holds half of it."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    partial.chmod(0o755)  # as of any other folder, not as of a secret one
     try:
         voices = _write_corpus(partial, settings)
         if folder.exists():

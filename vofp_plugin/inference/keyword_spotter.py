@@ -1,5 +1,7 @@
 """Keyword spotter: a trained run as a SpeechBrain `Pretrained`, with or without a profile."""
 
+from pathlib import Path
+
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
@@ -45,6 +47,39 @@ class KeywordSpotter(Pretrained):
         super().__init__(*args, **kwargs)
         self.hparams.label_encoder.ignore_len()  # or it warns of a length that nobody promised
         self.audio_normalizer = AudioNormalizer(sample_rate=self.hparams.front_end.sample_rate)
+        self._latest = None  # the profile that answered last, and its weights
+
+    @classmethod
+    def from_hparams(cls, source, *args, **kwargs):
+        """Loads the folder `pretrained` of a run; arguments are those of SpeechBrain's.
+
+        Raises
+        ------
+        ValueError
+            If the weights are damaged or of another model.
+        """
+        try:
+            return super().from_hparams(str(source), *args, **kwargs)
+        except OSError:  # says what was not found
+            raise
+        except Exception as error:  # a damaged file may fail in any way
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"Cannot load the keyword spotter in {source} ({reason}). It is damaged or of "
+                "another model: start its training again, which writes it anew."
+            ) from error
+
+    def load_audio(self, path, savedir=None):
+        """Reads an audio file, (L,), resampled and mixed down as the front end needs.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file; SpeechBrain's would look for it on a hub.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"Found no audio file {path}; expected a wav or flac file.")
+        return super().load_audio(str(path), savedir)
 
     def enroll(self, wavs, words=None):
         """Enrolls a speaker.
@@ -104,10 +139,12 @@ class KeywordSpotter(Pretrained):
         TypeError
             If a waveform is no float tensor.
         """
+        if len(wavs) == 0:
+            raise ValueError("Got no waveform to answer; expected at least one.")
         check_wavs(wavs, "Query")
         model, front_end = self.mods.model, self.hparams.front_end
         feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
-        weights = None if profile is None else profile.weights(model)
+        weights = None if profile is None else self._weights(profile)
         with self.inference_ctx:
             log_probs = model(feats.to(self.device), weights)
         score, index = log_probs.max(dim=1)
@@ -115,11 +152,17 @@ class KeywordSpotter(Pretrained):
 
     def classify_file(self, path, profile=None, **kwargs):
         """Answers the clip in an audio file; see `classify_batch`. `kwargs` are `load_audio`'s."""
-        return self.classify_batch([self.load_audio(str(path), **kwargs)], profile)
+        return self.classify_batch([self.load_audio(path, **kwargs)], profile)
 
     def merge(self, profile):
         """Makes a plain main model of the speaker's weights, with nothing of this plugin."""
-        return self.mods.model.merge(profile.weights(self.mods.model))
+        return self.mods.model.merge(self._weights(profile))
+
+    def _weights(self, profile):
+        """Weights of a profile, made once for all queries in a row."""
+        if self._latest is None or self._latest[0] is not profile:
+            self._latest = profile, profile.weights(self.mods.model)
+        return self._latest[1]
 
     def forward(self, wavs, profile=None):
         """Answers clips; see `classify_batch`."""

@@ -35,7 +35,14 @@ class WholeCheckpointer(Checkpointer):
         if if_main_process():
             for left in self.checkpoints_dir.glob(f"{PARTIAL}*"):  # by a run that was killed
                 shutil.rmtree(left)
-        partial = super().save_checkpoint(*args, **kwargs)
+        try:
+            partial = super().save_checkpoint(*args, **kwargs)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            reason = " ".join(str(error).split())[:200]
+            raise OSError(
+                f"Cannot write a checkpoint to {self.checkpoints_dir} ({reason}); is there space "
+                "on the disk? Start the run again, which goes on from the last whole checkpoint."
+            ) from error
         whole = None
         if if_main_process():
             path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))

@@ -20,6 +20,9 @@ TRAINING_OPTIONS = (
     "optimizer_step_limit",
     "remove_vector_weight_decay",
 )
+BASE = re.compile(
+    r"""(?:\s*(?:\#.*|---)\n)*\s*base:[ \t]*["']?([^\s"'\#]+)["']?[ \t]*(?:\#.*)?(?:\n|$)"""
+)
 PRETRAINER = """\
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
@@ -110,15 +113,20 @@ def pretrained_yaml(text):
     return f"{plain}{PRETRAINER}"
 
 
-def read_yaml(yaml_file):
+def read_yaml(yaml_file, above=()):
     """The file at the end of the chain of `base` keys, and its text with the keys replaced."""
+    if Path(yaml_file).resolve() in above:
+        raise ValueError(
+            f"{yaml_file} is its own base, directly or by way of others; name another."
+        )
     if not Path(yaml_file).is_file():
         raise FileNotFoundError(f"Found no YAML file {yaml_file}; give one of hparams/*.yaml.")
     text = Path(yaml_file).read_text(encoding="utf-8")
-    base = re.match(r"(?:\s*#.*\n)*\s*base:\s*(\S+)\n", text)
+    base = BASE.match(text)
     if not base:
         return yaml_file, text
-    main_file, main_text = read_yaml(Path(yaml_file).parent / base.group(1))
+    above = (*above, Path(yaml_file).resolve())
+    main_file, main_text = read_yaml(Path(yaml_file).parent / base.group(1), above)
     old, new = _blocks(main_text), _blocks(text[base.end() :])
     unknown = [key for key in new if key not in old]
     if unknown:
@@ -166,7 +174,7 @@ def _references(text):
 
 
 def _keys(text):
-    return re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+    return re.findall(r"^([^\s#:][^:\n]*?)\s*:", text, flags=re.MULTILINE)
 
 
 def _blocks(text):

@@ -34,9 +34,10 @@ def check_evaluation_keys(hparams):
     >>> check_evaluation_keys({"test_shots": [1, 5], "conditions": conditions, **numbers})
     """
     shots = hparams["test_shots"]
-    if not isinstance(shots, list) or not shots or not all(map(_is_count, shots)):
+    counts = isinstance(shots, list) and shots and all(map(_is_count, shots))
+    if not counts or len(set(shots)) < len(shots):
         raise ValueError(
-            f"Got test_shots {shots}; expected a list of numbers K, such as [1, 3, 5]."
+            f"Got test_shots {shots}; expected a list of different numbers K, such as [1, 3, 5]."
         )
     for key in ("test_draws", "test_samples", "min_queries"):
         if not _is_count(hparams[key]):
@@ -66,7 +67,24 @@ def evaluation_data(hparams, rows, classes, num_draws):
     }
 
 
-def bad_enrollments(rows, hparams, classes):
+def with_bad_enrollments(conditions, rows, hparams, classes):
+    """Adds bad enrollments where speakers enroll in quiet, as the bad ones do.
+
+    Elsewhere, own and bad ones would differ in the room too.
+    """
+    bad = _bad_enrollments(rows, hparams, classes)
+    return {
+        name: condition._replace(bad=bad) if _is_enrolled_in_quiet(hparams, name) else condition
+        for name, condition in conditions.items()
+    }
+
+
+def _is_enrolled_in_quiet(hparams, name):
+    condition = hparams["conditions"][name]
+    return not condition or condition.get("enrollment") == "quiet"
+
+
+def _bad_enrollments(rows, hparams, classes):
     """{kind: spoiled utterances}, for models that read an enrollment."""
     kinds, bad = hparams["bad_enrollments"], {}
     unknown = set(kinds) - {*UTTERANCE_KINDS, TWO_SPEAKERS}

@@ -19,6 +19,11 @@ def whole_file(path):
     Path
         Where to write; removed when the block raises.
 
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
     Example
     -------
     >>> import tempfile
@@ -34,5 +39,9 @@ def whole_file(path):
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        raise OSError(
+            f"Cannot write {path} ({error}); is there space on the disk, and may you write there?"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)

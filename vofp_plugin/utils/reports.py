@@ -29,6 +29,7 @@ RUN_KEYS = (
     "per_speaker",
     "calibration",
 )
+CALIBRATION_KEYS = ("enrollment", "shots", "condition", "bins")
 SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
 ENROLLMENTS = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
 NOTICE = (
@@ -92,6 +93,13 @@ def check_metrics(metrics, source):
             "again with this version of vofp_plugin"
         )
     _check_keys(metrics, RUN_KEYS, source)
+    if not isinstance(metrics["settings"], dict):
+        raise ValueError(
+            f"{source} has settings {metrics['settings']}, expected {{key: value}}; evaluate the "
+            "run again"
+        )
+    for entry in metrics["calibration"]:
+        _check_keys(entry, CALIBRATION_KEYS, f"{source}, calibration")
     if not metrics["per_speaker"]:
         raise ValueError(f"{source} has an empty per_speaker list, expected scores of speakers")
     for entry in metrics["per_speaker"]:
@@ -102,6 +110,14 @@ def check_metrics(metrics, source):
                     f"{source} has {key} {entry[key]} for speaker {entry['speaker']}, expected a "
                     "finite number; the training may have diverged"
                 )
+        if not 0 <= entry["accuracy"] <= 1:
+            raise ValueError(
+                f"{source} has accuracy {entry['accuracy']} for speaker {entry['speaker']}, "
+                "expected a share, from 0 to 1"
+            )
+    speakers = [tuple(entry[key] for key in SPEAKER_KEYS[:4]) for entry in metrics["per_speaker"]]
+    if len(set(speakers)) < len(speakers):
+        raise ValueError(f"{source} has a speaker twice in one condition, expected once")
 
 
 def write_report(metrics, folder):

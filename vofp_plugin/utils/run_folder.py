@@ -17,6 +17,15 @@ CLASS_FILE = "classes.txt"
 # Settings that may differ when a run is started again: they change nothing in its training.
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
+# And what may differ when it is tested again: data and K.
+TEST_KEYS = (
+    "data_folder",
+    "start_folder",
+    "noise_folder",
+    "test_annotation",
+    "test_shots",
+    "min_queries",
+)
 # What differs between runs of one system on one corpus, by which they are no other system.
 RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
 
@@ -24,8 +33,8 @@ RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test
 def check_folder(hparams, yaml_file, overrides, test_only):
     """Refuses an output folder with checkpoints that other settings made, or with none to test.
 
-    Their numbers would be reported as those of these settings. A test may change settings, but
-    not what its rows are labelled with.
+    Their numbers would be reported as those of these settings. A test is of a finished run, by its
+    YAML, and may change what is asked, but not the model.
 
     Arguments
     ---------
@@ -35,25 +44,22 @@ def check_folder(hparams, yaml_file, overrides, test_only):
         YAML text.
     test_only : bool
     """
-    if test_only and not class_file(hparams).is_file():
-        raise FileNotFoundError(
-            f"Found no {class_file(hparams)}; --test_only needs the --output_folder of a finished "
-            "training."
-        )
     folder = hparams["output_folder"]
+    if test_only:
+        _check_finished(hparams, Path(yaml_file).stem)
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not has_checkpoint(folder):
         return
     old = settings(before.read_text(encoding="utf-8"))
     # What may change is also read by other sections: there too, it is as it was.
-    kept = "\n".join(f"{key}: {old[key]}" for key in KEPT if key in old)
+    may_differ = (*KEPT, *TEST_KEYS) if test_only else KEPT
+    kept = "\n".join(f"{key}: {old[key]}" for key in may_differ if key in old)
     new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
-    fixed = {*new, *old} - {*KEPT, *MAY_CHANGE}
-    if test_only:
-        fixed = {"seed", "fold"}
+    fixed = {*new, *old} - {*may_differ, *MAY_CHANGE}
     # A YAML of another version may have more keys or fewer; a run option that is not there is off.
     known = fixed & {*(old.keys() & new.keys()), *TRAINING_OPTIONS}
-    old, new = ({**dict.fromkeys(known, "default"), **values} for values in (old, new))
+    defaults = dict.fromkeys(TRAINING_OPTIONS, "default")
+    old, new = ({**defaults, **values} for values in (old, new))
     changed = [key for key in new if key in known and old[key] != new[key]]
     # Objects are made of the other keys, and named where these do not tell.
     changed = [key for key in changed if not old[key].startswith("!")] or changed
@@ -67,9 +73,8 @@ def check_folder(hparams, yaml_file, overrides, test_only):
 
 def made_by(hparams, yaml_file, overrides, test_only):
     """{key: value or section} by which the model was made, the same for all folds and seeds."""
-    trained = Path(hparams["output_folder"]) / "metrics.json"
-    if test_only and trained.is_file():
-        metrics = json.loads(trained.read_text(encoding="utf-8"))
+    if test_only:
+        metrics = _metrics_of_training(hparams["output_folder"])
         if "settings" in metrics:  # not in those of earlier versions
             return metrics["settings"]
     alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
@@ -83,13 +88,39 @@ def annotation_folder(hparams):
     folder = Path(hparams["output_folder"]) / Path(hparams["test_annotation"] or "test").stem
     before = folder / "hyperparams.yaml"
     if before.is_file():
-        old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"")
+        old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"") or "null"
         if Path(old).resolve() != Path(annotation).resolve():
             raise ValueError(
                 f"{folder} holds the results of another manifest, {old} (now {annotation}), which "
                 "these would replace; give one of the two another name."
             )
     return folder
+
+
+def _check_finished(hparams, system):
+    """Refuses to test what is no finished training by the same YAML."""
+    folder = Path(hparams["output_folder"])
+    for file in (class_file(hparams), folder / "metrics.json"):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"Found no {file}; --test_only needs the --output_folder of a finished training."
+            )
+    trained = _metrics_of_training(folder).get("system")
+    if trained != system:
+        raise ValueError(
+            f"{folder} was trained by {trained}.yaml; expected the same YAML to test it, not "
+            f"{system}.yaml."
+        )
+
+
+def _metrics_of_training(folder):
+    path = Path(folder) / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no valid JSON ({error}); start the training again, which makes it anew."
+        ) from error
 
 
 def has_checkpoint(folder):
@@ -106,7 +137,12 @@ def load_classes(path):
     """Reads a class list."""
     encoder = CategoricalEncoder()
     encoder.expect_len(None)
-    encoder.load(path)
+    try:
+        encoder.load(path)
+    except (KeyError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"Cannot read the class list {path} ({error!r}); train again, or restore that file."
+        ) from error
     return encoder
 
 

@@ -29,10 +29,10 @@ from vofp_plugin.utils.configuration import (
     settings,
 )
 from vofp_plugin.utils.evaluation_data import (
-    bad_enrollments,
     check_evaluation_keys,
     evaluation_data,
     utterances_of,
+    with_bad_enrollments,
 )
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
@@ -53,9 +53,7 @@ from vofp_plugin.utils.trials import make_draws
 
 logger = get_logger(__name__)
 
-# Top-level keys of a YAML that are read without a `!ref`. Run options are among them, as
-# SpeechBrain allows, but not those that the runner itself reads from the command line.
-READ_KEYS = (
+NEEDED_KEYS = (  # of a YAML
     "prepare",
     "modules",
     "checkpointer",
@@ -71,8 +69,13 @@ READ_KEYS = (
     "bad_enrollments",
     "test_draws",
     "min_queries",
-    "start_folder",
     *KeywordSpottingBrain.HPARAMS_NEEDED,
+)
+# Top-level keys of a YAML that are read without a `!ref`. Run options are among them, as
+# SpeechBrain allows, but not those that the runner itself reads from the command line.
+READ_KEYS = (
+    *NEEDED_KEYS,
+    "start_folder",
     *KeywordSpottingBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
@@ -133,6 +136,11 @@ def run(prepare, argv=None):
     if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
         overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
         hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
+    lacking = [key for key in NEEDED_KEYS if key not in hparams]
+    if lacking:
+        raise ValueError(
+            f"{yaml_file} lacks the keys {', '.join(lacking)}; see those of vofp.yaml."
+        )
     check_evaluation_keys(hparams)
     check_folder(hparams, yaml_file, overrides, test_only)
     if not test_only:
@@ -155,8 +163,7 @@ def run(prepare, argv=None):
     metrics = _describe(hparams, manifests, yaml_file, given)
     metrics["settings"] = made_by(hparams, yaml_file, overrides, test_only)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
-    bad = bad_enrollments(manifests["test"], hparams, classes)
-    conditions = {name: condition._replace(bad=bad) for name, condition in conditions.items()}
+    conditions = with_bad_enrollments(conditions, manifests["test"], hparams, classes)
     brain = KeywordSpottingBrain(
         modules=hparams["modules"],
         hparams=hparams,

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -209,16 +210,15 @@ def download_archive(data_folder):
             "empty folder. Set another --data_folder."
         )
     data_folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = data_folder.with_name(f"{data_folder.name}.tar.gz.tmp")
-    unpacked = data_folder.with_name(f"{data_folder.name}.tmp")
+    work = Path(tempfile.mkdtemp(prefix=f".{data_folder.name}.", dir=data_folder.parent))
+    archive, unpacked = work / "archive.tar.gz", work / "unpacked"
     try:
         fetch(ARCHIVE_URL, archive, ARCHIVE_SHA256)
         with tarfile.open(archive) as file:
             file.extractall(unpacked)  # the checksum vouches for the members
         os.replace(unpacked, data_folder)
     finally:
-        archive.unlink(missing_ok=True)
-        shutil.rmtree(unpacked, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def fetch(url, path, sha256):

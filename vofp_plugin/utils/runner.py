@@ -124,23 +124,9 @@ def run(prepare, argv=None):
     ValueError, FileNotFoundError, RuntimeError
         With one message that says what to do; nothing half-written remains.
     """
-    yaml_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:] if argv is None else argv)
-    ddp_init_group(run_opts)
-    test_only = run_opts.test_only
-    options = [key for key in TRAINING_OPTIONS if key in run_opts.overridden_args]
-    overrides = "\n".join([overrides, *(f"{key}: {run_opts[key]}" for key in options)])
-    check_overrides(overrides)
-    given = settings(overrides)
-    # Without its checkpointer, a YAML makes no folder yet.
-    hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
-    if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
-        overrides = f"{overrides}\noutput_folder: {hparams['output_folder']}/debug"
-        hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
-    lacking = [key for key in NEEDED_KEYS if key not in hparams]
-    if lacking:
-        raise ValueError(
-            f"{yaml_file} lacks the keys {', '.join(lacking)}; see those of vofp.yaml."
-        )
+    yaml_file, run_opts, overrides = _arguments(sys.argv[1:] if argv is None else argv)
+    test_only, given = run_opts.test_only, settings(overrides)
+    hparams = _load_without_folder(yaml_file, overrides)
     check_evaluation_keys(hparams)
     check_folder(hparams, yaml_file, overrides, test_only)
     if not test_only:
@@ -151,9 +137,7 @@ def run(prepare, argv=None):
     classes = class_encoder(hparams, manifests, test_only)
     overrides = f"{overrides}\nnum_classes: {len(classes)}"
     hparams = load_yaml(yaml_file, overrides, READ_KEYS)
-    folder = Path(hparams["output_folder"])
-    if test_only:
-        folder = annotation_folder(hparams)
+    folder = annotation_folder(hparams) if test_only else Path(hparams["output_folder"])
     sb.create_experiment_directory(folder)
     if if_main_process():
         with whole_file(folder / "hyperparams.yaml") as partial:
@@ -170,11 +154,6 @@ def run(prepare, argv=None):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    metrics["evaluation"] = {
-        "test_samples": hparams["test_samples"],
-        "eval_precision": brain.eval_precision,
-        "noises": noise_names(hparams["noise_folder"]),
-    }
     if not test_only:
         _fit(brain, hparams, manifests, classes)
     if isinstance(brain.modules.model, AdaptedModel):
@@ -188,6 +167,30 @@ def run(prepare, argv=None):
         print(comparison_table(metrics["results"]))
         print(f"Report: {report}\nMetrics: {folder / 'metrics.json'}")
     return metrics
+
+
+def _arguments(argv):
+    """YAML file, run options, and overrides with those options that a run must remember."""
+    yaml_file, run_opts, overrides = sb.parse_arguments(argv)
+    ddp_init_group(run_opts)
+    options = [key for key in TRAINING_OPTIONS if key in run_opts.overridden_args]
+    overrides = "\n".join([overrides, *(f"{key}: {run_opts[key]}" for key in options)])
+    check_overrides(overrides)
+    if run_opts.debug:  # its numbers mean nothing: they must not replace those of a real run
+        folder = _load_without_folder(yaml_file, overrides)["output_folder"]
+        overrides = f"{overrides}\noutput_folder: {folder}/debug"
+    return yaml_file, run_opts, overrides
+
+
+def _load_without_folder(yaml_file, overrides):
+    """The YAML without its checkpointer, which would make the output folder."""
+    hparams = load_yaml(yaml_file, f"{overrides}\ncheckpointer: null", READ_KEYS)
+    lacking = [key for key in NEEDED_KEYS if key not in hparams]
+    if lacking:
+        raise ValueError(
+            f"{yaml_file} lacks the keys {', '.join(lacking)}; see those of vofp.yaml."
+        )
+    return hparams
 
 
 def read_manifests(hparams, test_only):
@@ -325,6 +328,11 @@ def _sweep(brain, hparams, manifests, classes, test_only):
 
 def _evaluate(brain, draws, conditions, metrics):
     """Adds the scores of every condition to `metrics`."""
+    metrics["evaluation"] = {
+        "test_samples": brain.hparams.test_samples,
+        "eval_precision": brain.eval_precision,
+        "noises": noise_names(brain.hparams.noise_folder),
+    }
     metrics["per_speaker"], metrics["calibration"] = [], []
     for name, condition in conditions.items():
         settings = None

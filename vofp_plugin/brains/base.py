@@ -86,7 +86,8 @@ class PersonalizedBrain(sb.Brain):
         torch.manual_seed(generator.initial_seed())
         random.seed(generator.initial_seed())
         feats = self._augment(batch, num_speakers, generator)
-        enrollment, queries = shape.split(feats, batch.relative_length, batch.label, batch.id)
+        lens = batch.relative_length * batch.spoken  # of a voice
+        enrollment, queries = shape.split(feats, lens, batch.label, batch.id)
         contrast = 0.0
         if getattr(self.hparams, "speaker_contrast", None) is not None:
             enrollment = self.modules.model.encoder.summarize(enrollment)  # once for both uses
@@ -112,9 +113,10 @@ class PersonalizedBrain(sb.Brain):
 
     def _contrast(self, summary, queries):
         """Contrast of the codes of enrolled speakers to those of their queries."""
-        encoder, enrolled = self.modules.model.encoder, summary.present
-        others = encoder(encoder.summarize(queries))
-        return self.hparams.speaker_contrast(encoder(summary)[enrolled], others[enrolled])
+        encoder = self.modules.model.encoder
+        others = encoder.summarize(queries)
+        heard = summary.present & others.present
+        return self.hparams.speaker_contrast(encoder(summary)[heard], encoder(others)[heard])
 
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss, and keeps its terms for the log."""

@@ -44,7 +44,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         Arguments
         ---------
         train_set : DynamicItemDataset
-            With the items id, feats, relative_length and label.
+            With the items id, feats, relative_length, label and spoken.
         speakers : list of str
             Speaker of every item of `train_set`.
         valid_condition : Condition

@@ -8,6 +8,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import run_on_main
 
 from vofp_plugin.dataio.features import cached_features
+from vofp_plugin.dataio.manifests import SILENCE
 from vofp_plugin.dataio.quality import assess
 from vofp_plugin.utils.seeds import choice_of
 
@@ -102,7 +103,9 @@ def load_bad_utterances(rows, labels, front_end, cache_folder, condition):
 
 
 def train_dataset(rows, utterances):
-    """Makes a data set with the items id, feats (T, F), relative_length and label.
+    """Makes a data set with the items id, feats (T, F), relative_length, label and spoken.
+
+    Spoken is 1, or 0 of silence, which is nobody's voice.
 
     Arguments
     ---------
@@ -120,6 +123,7 @@ def train_dataset(rows, utterances):
             "place": place,
             "relative_length": float(utterances.lens[place]),
             "label": int(utterances.labels[place]),
+            "spoken": int(row["spk_id"] != SILENCE),
         }
         for place, row in enumerate(rows)
     }
@@ -127,7 +131,7 @@ def train_dataset(rows, utterances):
     dataset.add_dynamic_item(
         lambda place: utterances.features([place])[0], takes="place", provides="feats"
     )
-    dataset.set_output_keys(["id", "feats", "relative_length", "label"])
+    dataset.set_output_keys(["id", "feats", "relative_length", "label", "spoken"])
     return dataset
 
 

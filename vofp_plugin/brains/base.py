@@ -114,9 +114,9 @@ class PersonalizedBrain(sb.Brain):
     def _contrast(self, summary, queries):
         """Contrast of the codes of enrolled speakers to those of their queries."""
         encoder = self.modules.model.encoder
-        others = encoder.summarize(queries)
-        heard = summary.present & others.present
-        return self.hparams.speaker_contrast(encoder(summary)[heard], encoder(others)[heard])
+        asked = encoder.summarize(queries)
+        others, heard = encoder(asked), summary.present & asked.present
+        return self.hparams.speaker_contrast(encoder(summary)[heard], others[heard])
 
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss, and keeps its terms for the log."""

@@ -3,8 +3,10 @@
     enrollment -> summary -> code -> posterior -> numbers -> weights -> main model
        `EnrollmentEncoder`      `HyperPersonalizer`           `injected`
 
-The first line runs once for each speaker, by a forward pass alone; then any number of queries
-run with the weights, in the batch of several speakers or merged into a plain model.
+Everything up to the weights runs once for each speaker, by a forward pass alone; then the main
+model answers any number of queries with them, in the batch of several speakers or merged into a
+plain model. Numbers are what the posterior is over; a form (vofp_plugin/nnet/forms.py) makes
+weights of them.
 """
 
 import copy

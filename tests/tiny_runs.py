@@ -33,7 +33,7 @@ def load_prepare(recipe):
 def from_scratch(yaml):
     """Options for a YAML whose main model would start from a trained one."""
     name = Path(yaml).name
-    if name.startswith(("main_model", "shared_large", "shared_wide", "concatenation")):
+    if name.startswith(("main_model", "shared_large", "shared_tuned", "concatenation")):
         return []
     unfrozen = ["--freeze_main_model=False"] if name.startswith(("vofp", "film")) else []
     return ["--start_folder=null", *unfrozen]

@@ -146,8 +146,11 @@ def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_s
     path = Path(cache_folder) / f"{_cache_key(rows, front_end, noise_condition)}.npy"
     if not path.exists():
         logger.info("Computing the features of %d utterances into %s", len(rows), path)
+        path.parent.mkdir(parents=True, exist_ok=True)  # or it fails after all the work
+        # Computed first: an error of reading is none of writing, as which `whole_file` tells it.
+        features = _compute(rows, front_end, noise_condition, batch_size)
         with whole_file(path) as partial, open(partial, "wb") as stream:
-            np.save(stream, _compute(rows, front_end, noise_condition, batch_size))
+            np.save(stream, features)
     try:
         return np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:

@@ -225,6 +225,11 @@ class EnrollmentEncoder(nn.Module):
         if not present.any():
             return enrollment.feats.new_zeros(0, self.code_size), enrollment.feats.new_zeros(0, 1)
         feats = enrollment.feats[present]
+        if not feats.isfinite().all():
+            raise ValueError(
+                "Got an enrollment with features that are NaN or infinite; leave that utterance "
+                "out, by a length of 0."
+            )
         # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
         lens = enrollment.lens[present].to(feats.dtype)
         factors = self.factor(self.embedding_model(feats, lens).squeeze(1))
@@ -248,11 +253,6 @@ def _check_enrollment(enrollment):
         raise ValueError(
             f"Got lens from {lens.min():g} to {lens.max():g}; expected relative lengths in (0, 1], "
             "and 0 where there is no utterance."
-        )
-    if not feats[lens > 0].isfinite().all():
-        raise ValueError(
-            "Got an enrollment with features that are NaN or infinite; leave that utterance out, "
-            "by a length of 0."
         )
 
 

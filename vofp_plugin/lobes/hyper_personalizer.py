@@ -202,7 +202,7 @@ def _make_forms(main_model, targets, rank):
         raise ValueError("Got no targets; expected {pattern on layer names: form}.")
     for form in targets.values():
         _check_choice("form", form, FORMS)
-    forms = {}
+    forms, parameters = {}, dict(main_model.named_parameters())
     for name, shape in weight_specs(main_model).items():
         layer = name.rpartition(".")[0]
         form = next(
@@ -213,7 +213,7 @@ def _make_forms(main_model, targets, rank):
                 f"Layer {layer!r} is weight-injected already, and no target matches it; expected a "
                 "main model without such layers, or with those of the targets: use eject_ first."
             )
-        if name not in dict(main_model.named_parameters()):
+        if name not in parameters:
             raise ValueError(
                 f"Parameter {name!r} is shared with another layer, which cannot be injected: make "
                 "it one of its own, or leave that layer out of the targets."

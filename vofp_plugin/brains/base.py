@@ -18,7 +18,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import get_rank
 
 from vofp_plugin.utils.files import whole_file
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import number_of, seeded
 
 
 class PersonalizedBrain(sb.Brain):
@@ -81,10 +81,12 @@ class PersonalizedBrain(sb.Brain):
         # Seeded by batch, so that a resumed run draws what an uninterrupted one does.
         parts = self.grad_accumulation_factor
         batch_number = self.optimizer_step * parts + self.step % parts
-        generator = seeded("step", self.hparams.seed, batch_number, get_rank() or 0)
-        # For dropout and SpeechBrain's augmentations, which take no generator.
-        torch.manual_seed(generator.initial_seed())
-        random.seed(generator.initial_seed())
+        place = (self.hparams.seed, batch_number, get_rank() or 0)
+        generator = seeded("step", *place)
+        # For dropout and SpeechBrain's augmentations, which take no generator: other draws, since
+        # the same ones would tie the masks of an episode to its speakers.
+        torch.manual_seed(number_of("masks", *place))
+        random.seed(number_of("masks", *place))
         feats = self._augment(batch, num_speakers, generator)
         lens = batch.relative_length * batch.spoken  # of a voice
         enrollment, queries = shape.split(feats, lens, batch.label, batch.id)

@@ -31,11 +31,9 @@ def load_prepare(recipe):
 
 
 def from_scratch(yaml):
-    """Options for a YAML whose main model would start from a trained one."""
-    name = Path(yaml).name
-    if name.startswith(("main_model", "shared_large", "shared_tuned", "concatenation")):
-        return []
-    unfrozen = ["--freeze_main_model=False"] if name.startswith(("vofp", "film")) else []
+    """Options for a YAML whose main model may start from a trained one."""
+    frozen = Path(yaml).name.startswith(("vofp", "film"))
+    unfrozen = ["--freeze_main_model=False"] if frozen else []
     return ["--start_folder=null", *unfrozen]
 
 

@@ -23,12 +23,12 @@ def demo(tmp_path):
     return module
 
 
-def test_trains_the_main_model_first_and_compares(demo, tmp_path, monkeypatch):
+def test_trains_the_shared_model_first_and_compares(demo, tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text("import sys; print(sys.argv[1], file=open('log', 'a'))")
     commands = []
     monkeypatch.setattr(demo, "vofp", lambda command: commands.append(command) or 0)
     assert demo.main() == 0
-    trained = [f"hparams/{system}.yaml" for system in ("main_model", "shared", "vofp")]
+    trained = [f"hparams/{system}.yaml" for system in ("shared", "vofp")]
     assert (tmp_path / "log").read_text().split() == trained
     assert [Path(run).parent.name for run in commands[0][1:3]] == ["shared", "vofp"]
 

@@ -59,7 +59,7 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):
-    text = (GOOGLE / "hparams" / "main_model.yaml").read_text()
+    text = (GOOGLE / "hparams" / "shared.yaml").read_text()
     text = text.replace("../../../..", str(GOOGLE.parents[2]))
     yaml = tmp_path / "limited.yaml"
     yaml.write_text(f"{text}\noptimizer_step_limit: 2\nmax_grad_norm: 1.0\n")
@@ -93,7 +93,7 @@ def test_value_that_yaml_would_cut_is_refused(run_with, tmp_path):
     with pytest.raises(ValueError, match="Got 'output_folder: .*a #1'.* put the value in quotes"):
         run_with(f"--output_folder={tmp_path}/a #1")
     assert not list(tmp_path.iterdir())
-    metrics = run_with(f"--output_folder='{tmp_path}/run/a #1'", yaml="main_model.yaml")
+    metrics = run_with(f"--output_folder='{tmp_path}/run/a #1'", yaml="shared.yaml")
     assert list(metrics) == ["run/a #1/metrics.json"]
 
 
@@ -129,15 +129,15 @@ def test_accumulation_over_more_than_an_epoch_is_refused(run_with):
 def test_augmenter_that_makes_more_utterances_is_refused(run_with):
     with patch.object(Augmenter, "forward", lambda _, feats, lens: (feats.repeat(2, 1, 1), lens)):
         with pytest.raises(ValueError, match="Got 40 utterances of fea_augment for 20; .*leave"):
-            run_with(yaml="main_model.yaml")
+            run_with(yaml="shared.yaml")
 
 
 def test_speechbrains_augmenter_changes_features_in_training_alone(run_with, tmp_path):
     with patch.object(Augmenter, "forward", autospec=True, side_effect=Augmenter.forward) as calls:
-        masked = run_with(yaml="main_model.yaml")["run/metrics.json"]
+        masked = run_with(yaml="shared.yaml")["run/metrics.json"]
     assert calls.call_count == masked["training"]["steps"] == 6
     folder = f"--output_folder={tmp_path / 'run' / 'plain'}"
-    plain = run_with("--fea_augment=null", folder, yaml="main_model.yaml")
+    plain = run_with("--fea_augment=null", folder, yaml="shared.yaml")
     plain = plain["run/plain/metrics.json"]
     losses = [run["training"]["epochs"][0]["train_nll"] for run in (masked, plain)]
     assert losses[0] != losses[1]

@@ -13,8 +13,8 @@ from vofp_plugin.utils.reports import read_metrics
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, google_corpus, cache_folder):
-    folder = tmp_path_factory.mktemp("runs") / "main_model"
-    run_google("main_model.yaml", google_corpus, folder, cache_folder)
+    folder = tmp_path_factory.mktemp("runs") / "shared"
+    run_google("shared.yaml", google_corpus, folder, cache_folder)
     return folder
 
 

@@ -7,6 +7,7 @@ from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 
 from vofp_plugin.inference.profile import check_wavs, enroll
+from vofp_plugin.utils.files import reason_of
 
 
 class KeywordSpotter(Pretrained):
@@ -63,10 +64,9 @@ class KeywordSpotter(Pretrained):
         except OSError:  # says what was not found
             raise
         except Exception as error:  # a damaged file may fail in any way
-            reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"Cannot load the keyword spotter in {source} ({reason}). It is damaged or of "
-                "another model: start its training again, which writes it anew."
+                f"Cannot load the keyword spotter in {source} ({reason_of(error)}). It is damaged "
+                "or of another model: start its training again, which writes it anew."
             ) from error
 
     def load_audio(self, path, savedir=None):

@@ -17,7 +17,7 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.agreement import BLANK_VOICE, assess_agreement, voice_of
 from vofp_plugin.dataio.quality import Quality, assess
 from vofp_plugin.lobes.enrollment import Enrollment
-from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.files import reason_of, whole_file
 
 logger = get_logger(__name__)
 
@@ -250,10 +250,9 @@ def _profile(content, empty):
 
 
 def _damaged(path, error):
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(
-        f"Cannot read the profile {path} ({reason}). It is damaged or no profile: enroll the "
-        "speaker again."
+        f"Cannot read the profile {path} ({reason_of(error)}). It is damaged or no profile: enroll "
+        "the speaker again."
     )
 
 

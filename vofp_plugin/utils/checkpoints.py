@@ -8,6 +8,8 @@ import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
+from vofp_plugin.utils.files import reason_of
+
 PARTIAL = "partial-"
 
 
@@ -38,10 +40,10 @@ class WholeCheckpointer(Checkpointer):
         try:
             partial = super().save_checkpoint(*args, **kwargs)
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
-            reason = " ".join(str(error).split())[:200]
             raise OSError(
-                f"Cannot write a checkpoint to {self.checkpoints_dir} ({reason}); is there space "
-                "on the disk? Start the run again, which goes on from the last whole checkpoint."
+                f"Cannot write a checkpoint to {self.checkpoints_dir} ({reason_of(error)}); is "
+                "there space on the disk? Start the run again, which goes on from the last whole "
+                "checkpoint."
             ) from error
         whole = None
         if if_main_process():
@@ -63,11 +65,10 @@ class WholeCheckpointer(Checkpointer):
         try:
             return super().recover_if_possible(*args, **kwargs)
         except Exception as error:  # a damaged file may fail in any way
-            reason = " ".join(str(error).split())[:300]
             raise RuntimeError(
-                f"Cannot load the checkpoint in {self.checkpoints_dir} ({reason}). It was made by "
-                "another model or is damaged. Give another --output_folder, or delete that folder "
-                "to train anew."
+                f"Cannot load the checkpoint in {self.checkpoints_dir} ({reason_of(error)}). It "
+                "was made by another model or is damaged. Give another --output_folder, or delete "
+                "that folder to train anew."
             ) from error
 
     def _new_checkpoint_dirpath(self):
@@ -115,8 +116,7 @@ def load_main_model(main_model, folder):
             {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
         )
     except Exception as error:  # a damaged file may fail in any way
-        reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"Cannot start from the main model in {folder} ({reason}). It is another one "
+            f"Cannot start from the main model in {folder} ({reason_of(error)}). It is another one "
             "or damaged: train it again, or give another --start_folder."
         ) from error

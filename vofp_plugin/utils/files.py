@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what is told where one cannot be read."""
 
 import os
 from contextlib import contextmanager
@@ -45,3 +45,14 @@ def whole_file(path):
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def reason_of(error):
+    """An error in one line of at most 300 characters, for a message that says what to do.
+
+    Example
+    -------
+    >>> reason_of(ValueError("expected a number,\\n   got none"))
+    'ValueError: expected a number, got none'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

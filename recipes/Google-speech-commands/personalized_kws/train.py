@@ -1,11 +1,9 @@
 """Personalized keyword spotting on Google Speech Commands.
 
-> python train.py hparams/main_model.yaml --data_folder=/path/to/speech_commands
 > python train.py hparams/shared.yaml --data_folder=/path/to/speech_commands
 > python train.py hparams/vofp.yaml --data_folder=/path/to/speech_commands
 
-shared.yaml starts from main_model.yaml, and what is personalized from shared.yaml. Each YAML in
-hparams/ says what it is.
+What is personalized starts from shared.yaml. Each YAML in hparams/ says what it is.
 """
 
 from google_speech_commands_prepare import prepare_google_speech_commands

@@ -1,4 +1,4 @@
-"""Trains the shared model, in two stages, and its personalizer, and compares the two systems.
+"""Trains the shared model and its personalizer, and compares the two systems.
 
 > python demo.py
 """
@@ -12,19 +12,19 @@ from vofp_plugin.cli import main as vofp
 
 RECIPE = Path(__file__).resolve().parent
 RESULTS = RECIPE / "results"
-COMPARED = ("shared", "vofp")
+SYSTEMS = ("shared", "vofp")
 
 
 def main():
     """Trains, and prints the comparison; returns the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit that ends a training too
-    for system in ("main_model", *COMPARED):
+    for system in SYSTEMS:
         print(f"Training {system}.yaml", flush=True)
         command = [sys.executable, "train.py", f"hparams/{system}.yaml"]
         if subprocess.run(command, cwd=RECIPE).returncode:
             print("The training failed.", file=sys.stderr)
             return 1
-    runs = [str(RESULTS / system / "fold0_seed0") for system in COMPARED]
+    runs = [str(RESULTS / system / "fold0_seed0") for system in SYSTEMS]
     return vofp(["compare", *runs, f"--output_folder={RESULTS / 'comparison'}"])
 
 

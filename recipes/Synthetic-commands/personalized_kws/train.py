@@ -1,11 +1,9 @@
 """Personalized keyword spotting on synthetic commands spoken by espeak-ng.
 
-> python train.py hparams/main_model.yaml
 > python train.py hparams/shared.yaml
 > python train.py hparams/vofp.yaml
 
-shared.yaml starts from main_model.yaml, and what is personalized from shared.yaml. Each YAML in
-hparams/ says what it is.
+What is personalized starts from shared.yaml. Each YAML in hparams/ says what it is.
 """
 
 from synthetic_commands_prepare import prepare_synthetic_commands

@@ -9,6 +9,7 @@ from speechbrain.augment.augmenter import Augmenter
 from tiny_runs import GOOGLE, folder_contents, run_google
 
 from vofp_plugin.brains import base
+from vofp_plugin.utils import seeds
 from vofp_plugin.utils.configuration import resolve_yaml, settings
 from vofp_plugin.utils.reports import read_metrics
 
@@ -150,3 +151,20 @@ def test_debug_leaves_a_finished_run_alone(run_with, finished_run, tmp_path):
     assert metrics.keys() == {"run/metrics.json", "run/debug/metrics.json"}
     assert metrics["run/debug/metrics.json"]["training"]["steps"] == 4, "2 batches of 2 epochs"
     assert folder_contents(tmp_path / "run").items() >= before.items()
+
+
+def test_masks_of_an_episode_are_drawn_apart_from_its_virtual_speakers(run_with):
+    generators, masked = [], []
+
+    def seeded(*parts):
+        generators.append(seeds.seeded(*parts))
+        return generators[-1]
+
+    def forward(_, feats, lens):
+        masked.append(torch.initial_seed())
+        return feats, lens
+
+    with patch.object(base, "seeded", seeded), patch.object(Augmenter, "forward", forward):
+        run_with(yaml="shared.yaml")
+    drawn = {generator.initial_seed() for generator in generators}
+    assert len(drawn) == len(set(masked)) == 6 and not drawn & set(masked)

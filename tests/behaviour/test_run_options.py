@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from speechbrain.augment.augmenter import Augmenter
-from tiny_runs import GOOGLE, folder_contents, run_google
+from tiny_runs import GOOGLE, TINY, folder_contents, run_google
 
 from vofp_plugin.brains import base
 from vofp_plugin.utils import seeds
@@ -94,8 +94,20 @@ def test_value_that_yaml_would_cut_is_refused(run_with, tmp_path):
     with pytest.raises(ValueError, match="Got 'output_folder: .*a #1'.* put the value in quotes"):
         run_with(f"--output_folder={tmp_path}/a #1")
     assert not list(tmp_path.iterdir())
-    metrics = run_with(f"--output_folder='{tmp_path}/run/a #1'", yaml="shared.yaml")
-    assert list(metrics) == ["run/a #1/metrics.json"]
+    for again in (False, True):
+        metrics = run_with(f"--output_folder='{tmp_path}/run/a #1'", yaml="shared.yaml")
+        assert list(metrics) == ["run/a #1/metrics.json"], f"started again: {again}"
+    assert metrics["run/a #1/metrics.json"]["overrides"]["output_folder"].endswith("/a #1'")
+
+
+def test_list_of_lines_in_a_yaml_of_ones_own(run_with, tmp_path):
+    yaml = tmp_path / "mine.yaml"
+    shots = "test_shots:\n- 1  # utterance\n- 3\n"
+    yaml.write_text(f"base: {GOOGLE / 'hparams' / 'shared.yaml'}\n{shots}")
+    with patch("tiny_runs.TINY", [option for option in TINY if "test_shots" not in option]):
+        trained = run_with(yaml=yaml)["run/metrics.json"]
+        tested = run_with("--test_only", yaml=yaml)["run/test/metrics.json"]
+    assert tested["per_speaker"] == trained["per_speaker"]
 
 
 @pytest.mark.parametrize("option", ["--compile", "--jit", "--jit_module_keys=model"])

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 import torch
-from tiny_runs import run_google, scores_of
+from tiny_runs import RECIPES, run_google, scores_of
 
 from vofp_plugin.brains.keyword_spotting import KeywordSpottingBrain
+from vofp_plugin.utils.configuration import resolve_yaml, settings
+from vofp_plugin.utils.pooling import made_like
 from vofp_plugin.utils.reports import read_metrics
 
 
@@ -50,12 +52,12 @@ def test_missing_main_model_is_told(start, tmp_path):
 
 
 def test_main_model_of_another_size_or_damaged_is_told(trained, start, tmp_path):
-    with pytest.raises(ValueError, match="Cannot start from the main model .* train it again"):
+    with pytest.raises(ValueError, match="Cannot start from the main model .* same settings"):
         start(trained, '--main={"channels":24}')
     damaged = shutil.copytree(trained, tmp_path / "damaged")
     for file in damaged.glob("save/CKPT*/model.ckpt"):
         file.write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="Cannot start from the main model"):
+    with pytest.raises(ValueError, match="Cannot read the main model .*damaged: train it again"):
         start(damaged)
 
 
@@ -121,3 +123,31 @@ def test_replaced_layers_start_from_the_main_model_too(trained, start):
     for cell in (("none", 0), ("own", 3)):
         for speaker, scores in scores_of(metrics, *cell)["quiet"].items():
             assert scores == pytest.approx(shared[speaker], rel=0.02)
+
+
+def test_start_that_was_trained_anew_is_told(trained, start, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "start")
+    options = ("--freeze_main_model=True", f"--output_folder={tmp_path / 'run'}")
+    metrics = start(folder, *options)
+    assert metrics["settings"]["start"] == made_like(read_metrics(folder))
+    again = start(folder, *options)
+    assert again["per_speaker"] == metrics["per_speaker"]
+    path = max(folder.glob("save/CKPT*/model.ckpt"))
+    state = torch.load(path, weights_only=True)
+    state["main_model.classifier.bias"] += 1
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="run that started from another main model than is in"):
+        start(folder, *options)
+    shutil.rmtree(folder)  # a finished run needs it no more
+    assert start(folder, *options)["per_speaker"] == metrics["per_speaker"]
+
+
+@pytest.mark.parametrize(
+    "yaml", sorted(RECIPES.glob("*/*/hparams/*.yaml")), ids=lambda yaml: yaml.stem
+)
+def test_start_folder_is_the_output_folder_of_a_yaml_beside_it(yaml):
+    folders = {
+        path: settings(resolve_yaml(path, "data_folder: x")) for path in yaml.parent.iterdir()
+    }
+    made = [values["output_folder"] for values in folders.values()]
+    assert folders[yaml]["start_folder"] in ("", *made)  # nothing: null

@@ -7,7 +7,7 @@ import pytest
 from made_up_runs import made_up_run, made_up_runs
 
 from vofp_plugin.utils.comparison import ROW_KEYS, compare
-from vofp_plugin.utils.pooling import pool_systems
+from vofp_plugin.utils.pooling import made_like, pool_systems
 from vofp_plugin.utils.records import read_rows, record_rows
 from vofp_plugin.utils.reports import read_metrics, write_comparison, write_report
 from vofp_plugin.utils.tables import METRICS, comparison_table, headline_table, section_tables
@@ -266,6 +266,16 @@ def other_settings(runs):
     runs[0]["settings"] = {**runs[0]["settings"], "beta": "0.1"}
 
 
+def start_from(runs, start):
+    for run in runs:
+        if run["system"] == "vofp":
+            run["settings"] = {**run["settings"], "start": start}
+
+
+def other_start(runs):
+    start_from(runs, "shared 00000000")
+
+
 def other_conditions(runs):
     runs[0]["conditions"]["noise"] = {"snr": [0.0, 5.0]}
 
@@ -284,6 +294,7 @@ def no_fold(runs):
         (other_noises, r"evaluated with noises \['rain.wav'\] and \['white'\] \("),
         (no_fold, r"the folds \[0, 1\] and of an official split"),
         (other_settings, "runs of vofp with other settings: beta, such as beta 0.1 and 1.0 .fold"),
+        (other_start, "vofp that start from a shared of other settings than the runs of it here"),
         (other_conditions, "the condition noise as {'snr': .* and as {}"),
         (other_recipe, "expected one; compare them apart"),
         (other_speaker, "other test speakers or queries of fold 0, such as those of (anna|zoe)"),
@@ -302,6 +313,14 @@ def test_runs_that_do_not_pair_are_refused(tmp_path, spoil, message):
     with pytest.raises(ValueError, match=message):
         write_comparison(runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_start_that_is_among_the_runs_or_is_not_compared_changes_nothing(rows):
+    runs = made_up_runs()
+    (made,) = {made_like(run) for run in runs if run["system"] == "shared"}
+    for start in (made, "main_model 00000000"):
+        start_from(runs, start)
+        assert compare(runs) == rows
 
 
 def test_table_shows_what_the_rows_say(rows):

@@ -76,29 +76,33 @@ class WholeCheckpointer(Checkpointer):
         return path.with_name(PARTIAL + path.name)
 
 
-def load_main_model(main_model, folder):
-    """Starts a main model from the last checkpoint of a run that trained one like it.
+def main_model_state(folder):
+    """State dict of the main model in the last checkpoint of a run.
 
     Arguments
     ---------
-    main_model : torch.nn.Module
     folder : str or Path
-        Output folder of a run of `SharedModel`.
+        Output folder of the run.
+
+    Returns
+    -------
+    dict of torch.Tensor
 
     Raises
     ------
     FileNotFoundError
         If the folder holds no checkpoint.
     ValueError
-        If the checkpoint is damaged or of another main model.
+        If the checkpoint is damaged.
 
     Example
     -------
     >>> from vofp_plugin.lobes.personalized import SharedModel
-    >>> folder, trained, new = getfixture("tmp_path"), torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
-    >>> _ = WholeCheckpointer(folder / "save", {"model": SharedModel(trained)}).save_checkpoint()
-    >>> load_main_model(new, folder)
-    >>> bool(new.weight == trained.weight)
+    >>> folder, main_model = getfixture("tmp_path"), torch.nn.Linear(1, 1)
+    >>> checkpointer = WholeCheckpointer(folder / "save", {"model": SharedModel(main_model)})
+    >>> _ = checkpointer.save_checkpoint()
+    >>> state = main_model_state(folder)
+    >>> bool(state["weight"] == main_model.weight)
     True
     """
     save = Path(folder) / "save"
@@ -112,11 +116,11 @@ def load_main_model(main_model, folder):
     try:
         state = torch.load(checkpoint.paramfiles["model"], map_location="cpu", weights_only=True)
         prefix = "main_model."
-        main_model.load_state_dict(
-            {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
-        )
+        return {
+            name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)
+        }
     except Exception as error:  # a damaged file may fail in any way
         raise ValueError(
-            f"Cannot start from the main model in {folder} ({reason_of(error)}). It is another one "
-            "or damaged: train it again, or give another --start_folder."
+            f"Cannot read the main model in {folder} ({reason_of(error)}). It is damaged: train it "
+            "again, or give another folder."
         ) from error

@@ -77,7 +77,7 @@ def check_overrides(overrides):
 def resolve_yaml(yaml_file, overrides):
     """Text of a HyperPyYAML file with its base, overrides, references and fragments filled in."""
     main_file, text = read_yaml(yaml_file)
-    blocks = _blocks(overrides)
+    blocks = blocks_of(overrides)
     added = [key for key in TRAINING_OPTIONS if key in blocks and key not in _keys(text)]
     stream = io.StringIO("\n".join([text, *(blocks.pop(key) for key in added), ""]))
     stream.name = str(main_file)  # where fragments are looked up from
@@ -127,7 +127,7 @@ def read_yaml(yaml_file, above=()):
         return yaml_file, text
     above = (*above, Path(yaml_file).resolve())
     main_file, main_text = read_yaml(Path(yaml_file).parent / base.group(1), above)
-    old, new = _blocks(main_text), _blocks(text[base.end() :])
+    old, new = blocks_of(main_text), blocks_of(text[base.end() :])
     unknown = [key for key in new if key not in old]
     if unknown:
         raise ValueError(
@@ -145,7 +145,7 @@ def check_keys(yaml_file, overrides, read_keys):
     """
     main_file, text = read_yaml(yaml_file)
     read = {*read_keys, *_references(text)}
-    read |= _references(Path(main_file).read_text(encoding="utf-8")) - _blocks(overrides).keys()
+    read |= _references(Path(main_file).read_text(encoding="utf-8")) - blocks_of(overrides).keys()
     unread = [key for key in _keys(text) if key not in read and not key.startswith("__")]
     if unread:
         raise ValueError(
@@ -174,10 +174,10 @@ def _references(text):
 
 
 def _keys(text):
-    return re.findall(r"^([^\s#:][^:\n]*?)\s*:", text, flags=re.MULTILINE)
+    return re.findall(r"^([^\s#:-][^:\n]*?)\s*:", text, flags=re.MULTILINE)
 
 
-def _blocks(text):
+def blocks_of(text):
     """{top-level key: its YAML text}; of a key that is repeated, the last."""
     blocks = {}
     for block in re.split(r"\n(?=\w)", f"\n{text or ''}"):
@@ -194,6 +194,8 @@ def settings(text):
     >>> settings("seed: 0  # of all draws\\nelbo: &id003 !new:Elbo\\n  beta: 1.0\\n")
     {'seed': '0', 'elbo': '!new:Elbo beta: 1.0'}
     """
-    plain = re.sub(r"[&*]id\d+\b|(?:^|\s)#[^\n]*", "", text, flags=re.MULTILINE)  # no anchors
-    blocks = _blocks(plain).items()
+    quoted = r"'(?:[^'\n]|'')*'|\"[^\"\n]*\""  # there a # is no comment
+    dropped = rf"({quoted})|[&*]id\d+\b|(?:^|\s)#[^\n]*"  # nor are anchors of interest
+    plain = re.sub(dropped, lambda match: match[1] or "", text, flags=re.MULTILINE)
+    blocks = blocks_of(plain).items()
     return {key: " ".join(block.partition(":")[2].split()) for key, block in blocks}

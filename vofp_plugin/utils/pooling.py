@@ -1,5 +1,7 @@
 """Runs of each system joined: seeds averaged within a speaker, folds put side by side."""
 
+import hashlib
+import json
 from collections import defaultdict
 from statistics import fmean
 from typing import NamedTuple
@@ -174,6 +176,23 @@ def cell_of(entry):
     return Cell(entry["enrollment"], entry["shots"], entry["condition"])
 
 
+def made_like(metrics):
+    """System of a run and a digest of the settings that made it, which folds and seeds share.
+
+    Arguments
+    ---------
+    metrics : dict
+        What ``metrics.json`` holds.
+
+    Example
+    -------
+    >>> made_like({"system": "shared", "settings": {"main_lr": "0.008"}})
+    'shared 1bb1f290'
+    """
+    text = json.dumps(metrics.get("settings", {}), sort_keys=True)
+    return f"{metrics['system']} {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
 def _check_comparable(groups):
     runs = [run for group in groups.values() for run in group]
     recipes = sorted({run["recipe"] for run in runs})
@@ -202,6 +221,7 @@ def _check_comparable(groups):
             )
         _check_settings(name, group)
         _check_cells(name, group)
+    _check_starts(runs)
     _check_conditions(runs)
     _check_evaluation(runs)
     _check_speakers(runs)
@@ -217,6 +237,19 @@ def _check_settings(name, runs):
                 f"got runs of {name} with other settings: {', '.join(sorted(keys))}, such as {key} "
                 f"{first['settings'].get(key)} and {run['settings'].get(key)} (fold {run['fold']}, "
                 f"seed {run['seed']}), expected the same in all; name variants by their own YAML"
+            )
+
+
+def _check_starts(runs):
+    """Refuses what starts from runs of a system that were made otherwise than those here."""
+    made = {run["system"]: made_like(run) for run in runs}
+    for run in runs:
+        start = run["settings"].get("start")  # not in those of earlier versions
+        if start is not None and made.get(start.split()[0], start) != start:
+            raise ValueError(
+                f"got runs of {run['system']} that start from a {start.split()[0]} of other "
+                "settings than the runs of it here, expected the same; train them anew, or compare "
+                "them to the runs that they start from"
             )
 
 

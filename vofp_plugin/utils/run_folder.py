@@ -7,11 +7,13 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 
 from vofp_plugin.utils.configuration import (
     TRAINING_OPTIONS,
+    blocks_of,
     pretrained_yaml,
     resolve_yaml,
     settings,
 )
 from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.pooling import made_like
 
 CLASS_FILE = "classes.txt"
 # Settings that may differ when a run is started again: they change nothing in its training.
@@ -50,10 +52,11 @@ def check_folder(hparams, yaml_file, overrides, test_only):
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not has_checkpoint(folder):
         return
-    old = settings(before.read_text(encoding="utf-8"))
+    text = before.read_text(encoding="utf-8")
+    old, blocks = settings(text), blocks_of(text)
     # What may change is also read by other sections: there too, it is as it was.
     may_differ = (*KEPT, *TEST_KEYS) if test_only else KEPT
-    kept = "\n".join(f"{key}: {old[key]}" for key in may_differ if key in old)
+    kept = "\n".join(blocks[key] for key in may_differ if key in blocks)
     new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
     fixed = {*new, *old} - {*may_differ, *MAY_CHANGE}
     # A YAML of another version may have more keys or fewer; a run option that is not there is off.
@@ -79,7 +82,11 @@ def made_by(hparams, yaml_file, overrides, test_only):
             return metrics["settings"]
     alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
     made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
-    return {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
+    made = {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
+    start = hparams.get("start_folder")
+    if start is not None and (Path(start) / "metrics.json").is_file():
+        made["start"] = made_like(_metrics_of_training(start))
+    return made
 
 
 def annotation_folder(hparams):

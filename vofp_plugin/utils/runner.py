@@ -19,7 +19,7 @@ from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import Condition, train_dataset
 from vofp_plugin.lobes.adapted import AdaptedModel
 from vofp_plugin.lobes.personalized import PersonalizedModel
-from vofp_plugin.utils.checkpoints import load_main_model
+from vofp_plugin.utils.checkpoints import main_model_state
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.configuration import (
     TRAINING_OPTIONS,
@@ -34,7 +34,7 @@ from vofp_plugin.utils.evaluation_data import (
     utterances_of,
     with_bad_enrollments,
 )
-from vofp_plugin.utils.files import whole_file
+from vofp_plugin.utils.files import reason_of, whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 from vofp_plugin.utils.reports import SCHEMA_VERSION, write_report
 from vofp_plugin.utils.run_folder import (
@@ -240,19 +240,45 @@ def _start_main_model(hparams, manifests, classes):
     """Starts from the main model of a finished run, which must not know the speakers asked."""
     model, folder = hparams["modules"]["model"], hparams.get("start_folder")
     main_model = model.main_model
+    untrained = hparams["epoch_counter"].limit < 1
+    frozen = not any(parameter.requires_grad for parameter in main_model.parameters())
     if folder is None:
-        frozen = not any(parameter.requires_grad for parameter in main_model.parameters())
-        if frozen or hparams["epoch_counter"].limit < 1:
+        if frozen or untrained:
             raise ValueError(
                 "Got no start_folder for a main model that is not trained: give the --start_folder "
                 "of a trained one, or --num_epochs, and --freeze_main_model=False where it is so."
             )
         return
     if has_checkpoint(hparams["output_folder"]):  # goes on from there
+        if (frozen or untrained) and has_checkpoint(folder):
+            _check_start_is_the_same(hparams["output_folder"], folder)
         return
-    load_main_model(main_model, folder)
+    state = main_model_state(folder)
+    _check_start(folder, hparams, manifests, classes)
+    try:
+        main_model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Cannot start from the main model in {folder} ({reason_of(error)}). It is another "
+            "one: give the --start_folder of a run with a main model of the same settings."
+        ) from error
     if isinstance(model, PersonalizedModel):
         model.hyper_personalizer.main_model_changed(main_model)
+
+
+def _check_start_is_the_same(output_folder, folder):
+    """Refuses to go on with a main model that is no longer the one in the start folder."""
+    old, new = main_model_state(output_folder), main_model_state(folder)
+    if old.keys() != new.keys() or not all(torch.equal(old[name], new[name]) for name in new):
+        raise ValueError(
+            f"{output_folder} holds a run that started from another main model than is in {folder} "
+            "now. Give another --output_folder, delete that folder, or give the --start_folder of "
+            "its run."
+        )
+
+
+def _check_start(folder, hparams, manifests, classes):
+    """Refuses a main model of an unfinished run, of other classes, or that knows speakers asked."""
     if not (Path(folder) / "metrics.json").is_file():
         raise ValueError(
             f"The run in {folder} has not ended; start it again, which resumes it, and wait for "
@@ -335,10 +361,10 @@ def _evaluate(brain, draws, conditions, metrics):
     }
     metrics["per_speaker"], metrics["calibration"] = [], []
     for name, condition in conditions.items():
-        settings = None
+        chosen = None
         if "sweep" in metrics:
-            settings = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
-        scores = brain.evaluate_draws(condition, draws, settings)
+            chosen = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
+        scores = brain.evaluate_draws(condition, draws, chosen)
         for cell, (speaker_scores, bins) in scores.items():
             place = {**cell._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]

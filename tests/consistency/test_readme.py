@@ -15,6 +15,10 @@ from voices import utter
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md")]
+RECIPES = ROOT / "recipes"
+# The changelog names files that are gone.
+NAMING_YAMLS = [page for page in PAGES if page.name != "CHANGELOG.md"]
+NAMING_YAMLS += [ROOT / "docs" / "experiments.md", *RECIPES.glob("*/*/README.md")]
 TRAINED_RUN = "results/vofp/fold0_seed0/pretrained"
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -71,6 +75,13 @@ def test_named_paths_exist(page):
     named = re.findall(r"`([\w-][\w.-]*/[\w./-]*)`", page.read_text())
     places = (ROOT, ROOT / "vofp_plugin")
     assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
+@pytest.mark.parametrize("page", NAMING_YAMLS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_yamls_exist(page):
+    folder = page.parent if RECIPES in page.parents else RECIPES
+    there = {path.name for place in (folder, ROOT / "hparams") for path in place.rglob("*.yaml")}
+    assert set(re.findall(r"`(\w+\.yaml)`", page.read_text())) <= there
 
 
 def test_make_targets_exist():

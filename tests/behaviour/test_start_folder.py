@@ -143,11 +143,9 @@ def test_start_that_was_trained_anew_is_told(trained, start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "yaml", sorted(RECIPES.glob("*/*/hparams/*.yaml")), ids=lambda yaml: yaml.stem
+    "hparams", sorted(RECIPES.glob("*/*/hparams")), ids=lambda folder: folder.parts[-3]
 )
-def test_start_folder_is_the_output_folder_of_a_yaml_beside_it(yaml):
-    folders = {
-        path: settings(resolve_yaml(path, "data_folder: x")) for path in yaml.parent.iterdir()
-    }
-    made = [values["output_folder"] for values in folders.values()]
-    assert folders[yaml]["start_folder"] in ("", *made)  # nothing: null
+def test_every_start_folder_is_the_output_folder_of_a_yaml_beside_it(hparams):
+    yamls = [settings(resolve_yaml(path, "data_folder: x")) for path in hparams.iterdir()]
+    made = {values["output_folder"] for values in yamls}
+    assert {values["start_folder"] for values in yamls} <= {"", *made}  # nothing: null

@@ -85,8 +85,9 @@ class PersonalizedBrain(sb.Brain):
         generator = seeded("step", *place)
         # For dropout and SpeechBrain's augmentations, which take no generator: other draws, since
         # the same ones would tie the masks of an episode to its speakers.
-        torch.manual_seed(number_of("masks", *place))
-        random.seed(number_of("masks", *place))
+        masks = number_of("masks", *place)
+        torch.manual_seed(masks)
+        random.seed(masks)
         feats = self._augment(batch, num_speakers, generator)
         lens = batch.relative_length * batch.spoken  # of a voice
         enrollment, queries = shape.split(feats, lens, batch.label, batch.id)

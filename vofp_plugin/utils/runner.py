@@ -240,17 +240,17 @@ def _start_main_model(hparams, manifests, classes):
     """Starts from the main model of a finished run, which must not know the speakers asked."""
     model, folder = hparams["modules"]["model"], hparams.get("start_folder")
     main_model = model.main_model
-    untrained = hparams["epoch_counter"].limit < 1
-    frozen = not any(parameter.requires_grad for parameter in main_model.parameters())
+    learns = any(parameter.requires_grad for parameter in main_model.parameters())
+    stays = not learns or hparams["epoch_counter"].limit < 1
     if folder is None:
-        if frozen or untrained:
+        if stays:
             raise ValueError(
                 "Got no start_folder for a main model that is not trained: give the --start_folder "
                 "of a trained one, or --num_epochs, and --freeze_main_model=False where it is so."
             )
         return
     if has_checkpoint(hparams["output_folder"]):  # goes on from there
-        if (frozen or untrained) and has_checkpoint(folder):
+        if stays and has_checkpoint(folder):
             _check_start_is_the_same(hparams["output_folder"], folder)
         return
     state = main_model_state(folder)

@@ -56,7 +56,7 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     yaml = tmp_path / "slower.yaml"
     yaml.write_text(f"base: {film}\npersonalizer_lr: 0.001\n")
     again = resolve_yaml(yaml, overrides)
-    assert again == text.replace("personalizer_lr: 0.002", "personalizer_lr: 0.001")
+    assert again == text.replace("personalizer_lr: 0.005", "personalizer_lr: 0.001")
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from speechbrain.dataio import audio_io
 from voices import RATE, utter
 
-from vofp_plugin.dataio.agreement import TWO_SPEAKERS, assess_agreement, voice_of
+from vofp_plugin.dataio.agreement import TWO_SPEAKERS_REASON, assess_agreement, voice_of
 from vofp_plugin.dataio.bad_enrollment import (
     UTTERANCE_KINDS,
     BadCondition,
@@ -117,7 +117,7 @@ def test_one_speaker_agrees():
 
 def test_two_speakers_do_not_agree():
     quality = assess_agreement(voices((110.0, 1.0), (230.0, 1.3), takes=2))
-    assert quality.reason == TWO_SPEAKERS and quality.score < 0.5
+    assert quality.reason == TWO_SPEAKERS_REASON and quality.score < 0.5
 
 
 def test_agreement_does_not_depend_on_order_and_loudness():

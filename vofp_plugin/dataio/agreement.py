@@ -15,13 +15,13 @@ from speechbrain.lobes.features import Fbank
 
 from vofp_plugin.dataio.quality import Quality
 
-TWO_SPEAKERS = "two speakers"
+TWO_SPEAKERS_REASON = "two speakers"
 NUM_MELS, NUM_CEPSTRA = 40, 12
 PITCH_STD = 0.27  # octaves, of utterances of one training speaker
 LOUD_FRAMES = 50
 
 
-class Voice(NamedTuple):
+class VoiceStatistics(NamedTuple):
     """What is kept of an utterance to tell speakers apart.
 
     Arguments
@@ -42,7 +42,7 @@ class Voice(NamedTuple):
     range: torch.Tensor
 
 
-BLANK_VOICE = Voice(  # tells the shapes
+BLANK_VOICE = VoiceStatistics(  # tells the shapes
     torch.zeros(NUM_CEPSTRA),
     torch.zeros(NUM_CEPSTRA, NUM_CEPSTRA),
     torch.zeros(()),
@@ -62,7 +62,7 @@ def voice_of(wav, sample_rate=16000):
 
     Returns
     -------
-    Voice
+    VoiceStatistics
 
     Example
     -------
@@ -79,7 +79,7 @@ def voice_of(wav, sample_rate=16000):
     deviation = cepstra - mean
     loudest = levels.mean(1).topk(max(1, len(levels) // 4)).values.mean()
     floor = torch.quantile(levels, 0.1, dim=0).mean()
-    return Voice(
+    return VoiceStatistics(
         mean,
         deviation.t() @ deviation / len(deviation),
         _pitch(wav, sample_rate),
@@ -94,7 +94,7 @@ def assess_agreement(voices):
 
     Arguments
     ---------
-    voices : list of Voice
+    voices : list of VoiceStatistics
         Of K utterances with speech.
 
     Returns
@@ -112,7 +112,7 @@ def assess_agreement(voices):
     # Alike at 5 % false alarms for 2, 3 and 5 utterances: a mean over more pairs varies less.
     threshold = 12 + 72 / len(voices)
     score = max(0.0, 1 - _disagreement(voices) / (2 * threshold))
-    return Quality(score, TWO_SPEAKERS if score < 0.5 else "")
+    return Quality(score, TWO_SPEAKERS_REASON if score < 0.5 else "")
 
 
 def _disagreement(voices):

@@ -155,7 +155,7 @@ class EpisodeBatchSampler(Sampler):
     def _speaker(self, name, shots, generator):
         """Items of one speaker: max_shots enrollment places, then Q queries."""
         items = self.items[name]
-        items = [items[i] for i in torch.randperm(len(items), generator=generator)]
+        items = [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
         if torch.rand(1, generator=generator) < self.none_fraction:
             shots = 0
         shots = min(shots, len(items) // 2)

@@ -78,16 +78,18 @@ class FeatureNoise(nn.Module):
     def forward(self, feats, num_speakers, generator=None):
         """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
         if self.noises is None:
-            self.noises = self._noise_features()
+            self.noises = self._noise_powers()
         room = self._draw_room(num_speakers, generator)
         chunk = torch.randint(0, self.chunks, (len(feats),), generator=generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(len(feats), 1, 1, generator=generator)
         kinds, noisy = self._move_enrollment(room, len(feats) // num_speakers, generator)
-        noise = self.noises[kinds, chunk]
-        gain = _level(feats).cpu() - _level(noise) - snr
-        gain = torch.where(noisy.view(-1, 1, 1), gain, -torch.inf)
-        return _add_power(feats, (noise + gain).to(feats.device))
+        noise = self.noises[kinds[noisy], chunk[noisy]].to(feats.device)
+        speech = _power(feats[noisy.to(feats.device)])
+        gain = _mean(speech) / _mean(noise) * _power(-snr[noisy]).to(feats.device)
+        noisy_feats = feats.clone()
+        noisy_feats[noisy.to(feats.device)] = (speech + gain * noise).log() / NEPERS
+        return noisy_feats
 
     def _move_enrollment(self, room, items, generator):
         """Kind of noise of every utterance, (N * items,), and whether it is in it at all."""
@@ -105,23 +107,21 @@ class FeatureNoise(nn.Module):
         kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
         return kinds, torch.rand(num_speakers, generator=generator) < self.probability
 
-    def _noise_features(self):
-        """Features of chunks of every kind of noise, (kinds, chunks, T, F), in dB."""
+    def _noise_powers(self):
+        """Powers of chunks of every kind of noise, (kinds, chunks, T, F)."""
         generator, length = seeded("noise chunks"), self.front_end.num_samples
         return torch.stack(
             [
-                self.front_end(random_chunks(noise, length, self.chunks, generator))
+                _power(self.front_end(random_chunks(noise, length, self.chunks, generator)))
                 for noise in load_noises(self.noise_folder, "train", self.front_end.sample_rate)
             ]
         )
 
 
-def _level(feats):
-    """Mean power of every item, (B, 1, 1), in dB."""
-    mean = torch.exp(feats * NEPERS).mean(dim=(1, 2), keepdim=True)
-    return mean.clamp(min=1e-12).log() / NEPERS
+def _power(decibels):
+    return torch.exp(decibels * NEPERS)
 
 
-def _add_power(feats, others):
-    """Sum of two powers, each in dB."""
-    return torch.logaddexp(feats * NEPERS, others * NEPERS) / NEPERS
+def _mean(power):
+    """Mean power of every item, (B, 1, 1)."""
+    return power.mean(dim=(1, 2), keepdim=True).clamp(min=1e-12)

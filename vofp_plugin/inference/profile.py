@@ -36,7 +36,7 @@ class Profile(NamedTuple):
         The encoder's summary of the utterances used, (1, ...) each.
     qualities : list of Quality
         Of every utterance offered, in order.
-    voices : list of Voice
+    voices : list of VoiceStatistics
         Of the utterances used.
 
     Example

@@ -11,7 +11,7 @@ from vofp_plugin.dataio.noise import load_noises
 from vofp_plugin.dataio.utterances import Condition, load_bad_utterances, load_utterances
 from vofp_plugin.utils.trials import make_draws
 
-ENROLLMENTS = ("quiet", "other_noise")  # of a condition, where they are not in the queries' noise
+ENROLLED_IN = ("quiet", "other_noise")  # of a condition, where they are not in the queries' noise
 
 
 def check_evaluation_keys(hparams):
@@ -51,7 +51,7 @@ def check_evaluation_keys(hparams):
         if condition is not None and not _is_condition(condition):
             raise ValueError(
                 f"Got the condition {name}: {condition}; expected {{}} for no noise, snr: [low, "
-                f"high] in dB, to which enrollment: {' or '.join(ENROLLMENTS)} may be added, or "
+                f"high] in dB, to which enrollment: {' or '.join(ENROLLED_IN)} may be added, or "
                 "null to leave it out."
             )
 
@@ -150,4 +150,4 @@ def _is_condition(value):
     if snr is None:
         return not value
     ranged = isinstance(snr, list) and len(snr) == 2 and all(isinstance(x, Real) for x in snr)
-    return ranged and snr[0] <= snr[1] and value.get("enrollment") in (None, *ENROLLMENTS)
+    return ranged and snr[0] <= snr[1] and value.get("enrollment") in (None, *ENROLLED_IN)

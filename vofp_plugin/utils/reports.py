@@ -19,7 +19,7 @@ from vofp_plugin.utils.pooling import SHARED, SHARED_AGAIN, Cell, pool_systems
 from vofp_plugin.utils.tables import comparison_table, headline_table
 
 SCHEMA_VERSION = 2
-RUN_KEYS = (
+METRICS_KEYS = (
     "recipe",
     "system",
     "fold",
@@ -31,7 +31,7 @@ RUN_KEYS = (
 )
 CALIBRATION_KEYS = ("enrollment", "shots", "condition", "bins")
 SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
-ENROLLMENTS = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
+RELIABILITY_OF = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
 NOTICE = (
     "Results of this project's own formulation of variational on-the-fly personalization: the "
     "equations, data sets and tables of the paper (Kim, Lee, Chang, Kwak, ICML 2022) were not "
@@ -92,7 +92,7 @@ def check_metrics(metrics, source):
             f"{source} has schema version {version}, expected {SCHEMA_VERSION}; evaluate the run "
             "again with this version of vofp_plugin"
         )
-    _check_keys(metrics, RUN_KEYS, source)
+    _check_keys(metrics, METRICS_KEYS, source)
     if not isinstance(metrics["settings"], dict):
         raise ValueError(
             f"{source} has settings {metrics['settings']}, expected {{key: value}}; evaluate the "
@@ -149,7 +149,7 @@ def write_report(metrics, folder):
         "accuracy": plot_accuracy(rows),
         "speakers": plot_speakers(_scatters(systems, "none")),
         "training": plot_training((metrics.get("training") or {}).get("epochs", [])),
-        "reliability": plot_reliability(_reliabilities(systems, ENROLLMENTS)),
+        "reliability": plot_reliability(_reliabilities(systems, RELIABILITY_OF)),
     }
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
     return _write_page(folder / "report.md", title, _facts(metrics), rows, figures)

@@ -2,19 +2,19 @@
 
 from vofp_plugin.utils.pooling import system_order
 
-ENROLLMENTS = ("shared", "none", "own", "own_sampled", "stranger")  # others follow
+ENROLLMENT_ORDER = ("shared", "none", "own", "own_sampled", "stranger")  # others follow
 SUBSETS = {"all": "all speakers", "hardest": "hardest fifth of the speakers"}
 
 POINTS = (100, "{:+.1f}")  # scale, format
 NATS = (1, "{:+.3f}")
 PERCENT = (100, "{:.1f}")
 # One table each: {metric: (heading, scale, format)}.
-SCORES = {
+SCORE_COLUMNS = {
     "accuracy": ("Accuracy (%)", *PERCENT),
     "nll": ("NLL (nats)", 1, "{:.3f}"),
     "ece": ("ECE (%)", *PERCENT),
 }
-ACCURACY = {
+ACCURACY_COLUMNS = {
     "vs_stranger": ("vs stranger", *POINTS),
     "vs_none": ("vs none", *POINTS),
     "vs_shared": ("vs shared", *POINTS),
@@ -26,12 +26,12 @@ ACCURACY = {
     "error_reduction_vs_shared_large": ("Error reduction vs shared_large (%)", *POINTS),
     "harm": ("Harm (%)", *PERCENT),
 }
-NLL = {
+NLL_COLUMNS = {
     f"nll_{metric}": (f"NLL {heading}", *NATS)
-    for metric, (heading, *_) in ACCURACY.items()
+    for metric, (heading, *_) in ACCURACY_COLUMNS.items()
     if metric.startswith("vs_")
 } | {"harm_nll": ("Harm in NLL (%)", *PERCENT)}
-METRICS = {**SCORES, **ACCURACY, **NLL}
+METRICS = {**SCORE_COLUMNS, **ACCURACY_COLUMNS, **NLL_COLUMNS}
 HEADLINE = (
     "accuracy",
     "vs_stranger",
@@ -113,7 +113,7 @@ def section_tables(rows, metrics=None):
     unknown = sorted(set(metrics or ()) - set(METRICS))
     if unknown:
         raise ValueError(f"got the metrics {unknown}, expected some of {list(METRICS)}")
-    groups = (SCORES, ACCURACY, NLL) if metrics is None else (metrics,)
+    groups = (SCORE_COLUMNS, ACCURACY_COLUMNS, NLL_COLUMNS) if metrics is None else (metrics,)
     parts = []
     sections = {(row["condition"], row["subset"]) for row in rows}
     for condition, subset in sorted(sections, key=_section_order):
@@ -190,5 +190,5 @@ def _section_order(section):
 
 def _line_order(line):
     system, enrollment, shots = line
-    place = ENROLLMENTS.index(enrollment) if enrollment in ENROLLMENTS else len(ENROLLMENTS)
+    place = (*ENROLLMENT_ORDER, enrollment).index(enrollment)
     return system_order(system), place, enrollment, shots

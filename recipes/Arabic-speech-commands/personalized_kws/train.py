@@ -1,11 +1,9 @@
 """Personalized keyword spotting on Arabic Speech Commands.
 
-> python train.py hparams/main_model.yaml --data_folder=/path/to/arabic_speech_commands
 > python train.py hparams/shared.yaml --data_folder=/path/to/arabic_speech_commands
 > python train.py hparams/vofp.yaml --data_folder=/path/to/arabic_speech_commands
 
-shared.yaml starts from main_model.yaml, and what is personalized from shared.yaml. Each YAML in
-hparams/ says what it is.
+What is personalized starts from shared.yaml. Each YAML in hparams/ says what it is.
 """
 
 from arabic_speech_commands_prepare import prepare_arabic_speech_commands

@@ -31,7 +31,7 @@ class Utterances(NamedTuple):
     labels: torch.Tensor
 
     def features(self, places):
-        """Features (len(places), T, F) of some utterances."""
+        """Features (len(places), T, F) of some utterances; (T, F) of a single place."""
         return torch.from_numpy(self.feats[np.asarray(places)].astype(np.float32))
 
 
@@ -128,9 +128,7 @@ def train_dataset(rows, utterances):
         for place, row in enumerate(rows)
     }
     dataset = DynamicItemDataset(data)
-    dataset.add_dynamic_item(
-        lambda place: utterances.features([place])[0], takes="place", provides="feats"
-    )
+    dataset.add_dynamic_item(utterances.features, takes="place", provides="feats")
     dataset.set_output_keys(["id", "feats", "relative_length", "label", "spoken"])
     return dataset
 

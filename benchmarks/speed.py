@@ -25,6 +25,7 @@ ROUNDS = 30
 SPEAKERS = 32  # weight sets in a batch, one item each
 SHOTS = 5  # enrollment utterances
 TARGETS = {"*.norm": "channel", "classifier": "full"}
+CODE_SIZE = 16
 TUNED = {
     "all": ["*"],
     "norms": ["*.norm"],
@@ -73,8 +74,8 @@ def layer_ratio(layer, item_shape):
 def personalized_model():
     """The default personalized keyword spotter."""
     main_model = DSCNN(num_classes=12)
-    encoder = EnrollmentEncoder(ActivationEmbedding(main_model), aggregation="bayesian")
-    hyper_personalizer = HyperPersonalizer(main_model, TARGETS)
+    encoder = EnrollmentEncoder(ActivationEmbedding(main_model), None, CODE_SIZE, "bayesian")
+    hyper_personalizer = HyperPersonalizer(main_model, TARGETS, code_size=CODE_SIZE)
     return PersonalizedModel(main_model, encoder, hyper_personalizer).eval()
 
 

@@ -69,6 +69,11 @@ def nothing(folder):
         ("Got form 'fall'; expected one of full", ("--targets={classifier: fall}",)),
         ("Got classes 10; expected 12, 35", ("--classes=10",)),
         ("Got fold 7", ("--fold=7",)),
+        ("Got bad_enrollments None; expected a list of some of", ("--bad_enrollments=null",)),
+        (
+            "Got bad_enrollments .'music'.; expected .* or .. for none",
+            ("--bad_enrollments=[music]",),
+        ),
         ("for a training; add --test_only", ("--test_annotation=test.csv", "--skip_prep=True")),
         ("CSV file .*train.csv does not exist. Prepare the data", ("--skip_prep=True",)),
         ("Found no .*classes.txt; --test_only needs the --output_folder", ("--test_only",)),

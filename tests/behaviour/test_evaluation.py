@@ -79,12 +79,6 @@ def test_refused_enrollment_is_none_and_two_speakers_are_neither(finished_run):
             assert scores not in others
 
 
-def test_unknown_kind_of_bad_enrollment_is_refused(google_corpus, cache_folder, tmp_path):
-    with pytest.raises(ValueError, match="Got bad_enrollments .'music'.; expected some of silence"):
-        option = "--bad_enrollments=[music]"
-        run_google("vofp.yaml", google_corpus, tmp_path, cache_folder, option)
-
-
 TINY_SWEEP = '--model={"steps":[1,3],"learning_rates":[0.003]}'
 
 

@@ -105,6 +105,13 @@ def test_missing_file_is_not_looked_for_on_a_hub(spotter, path):
             spotter.classify_file(path)
 
 
+def test_missing_folder_is_not_looked_for_on_a_hub(finished_run):
+    for folder in ("user/model", finished_run / "pretraind"):
+        with patch("speechbrain.inference.interfaces.fetch", side_effect=AssertionError("fetched")):
+            with pytest.raises(FileNotFoundError, match=f"Found no folder {folder}; expected the"):
+                KeywordSpotter.from_hparams(folder)
+
+
 def test_damaged_weights_are_told(finished_run, tmp_path):
     folder = shutil.copytree(finished_run / "pretrained", tmp_path / "damaged")
     (folder / "model.ckpt").write_bytes(b"damaged")

@@ -54,9 +54,9 @@ def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
     tilted = resolve_yaml(film, "data_folder: x\nvirtual_speakers: {tilt: 3.0}")
     assert "tilt: 3.0" in tilted and "tilt: 9.0" not in tilted
     yaml = tmp_path / "slower.yaml"
-    yaml.write_text(f"base: {film}\npersonalizer_lr: 0.001\n")
+    yaml.write_text(f"base: {film}\nweight_decay: 0.02\n")
     again = resolve_yaml(yaml, overrides)
-    assert again == text.replace("personalizer_lr: 0.005", "personalizer_lr: 0.001")
+    assert again == text.replace("weight_decay: 0.01", "weight_decay: 0.02")
 
 
 def test_run_option_in_the_yaml(run_with, tmp_path):

@@ -14,7 +14,6 @@ from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
 from tiny_runs import RECIPES, TINY, from_scratch, load_prepare
 
 from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
-from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.reports import read_metrics
 from vofp_plugin.utils.runner import run
 
@@ -36,7 +35,7 @@ def expected_of(system):
     """{condition: (enrollment, K) in it} that a system is evaluated in."""
     if system == "fine_tuned":
         return dict.fromkeys(CONDITIONS[:2], ENROLLED)
-    if system.startswith(("shared", "main_model")):
+    if system.startswith("shared"):
         return dict.fromkeys(CONDITIONS, SHARED)
     enrolled = ENROLLED | (set() if system in DETERMINISTIC else SAMPLED)
     in_quiet = ("quiet", "quiet_enrollment")
@@ -114,12 +113,6 @@ def check_main_model(section):
     assert section["main_model"](torch.rand(2, 101, 40)).shape == (2, section["num_classes"])
 
 
-def check_personalizer(section):
-    encoder = section["encoder"]
-    summary = encoder.summarize(Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3)))
-    assert encoder(summary).shape == (2, section["code_size"])
-
-
 def check_augmentation(section):
     feats = torch.rand(6, 101, 40)
     warped = section["virtual_speaker"](feats, 2)
@@ -141,7 +134,6 @@ CHECKS = {
     "augmentations": check_augmentation,
     "front_ends": check_front_end,
     "main_models": check_main_model,
-    "personalizers": check_personalizer,
 }
 
 
@@ -158,5 +150,5 @@ def test_fragments_have_no_unread_key():
     for path in FRAGMENTS.glob("*/*.yaml"):
         text = path.read_text()
         keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
-        made = {"front_end", "main_model", "encoder", "virtual_speaker", "fea_augment"}
+        made = {"front_end", "main_model", "virtual_speaker", "fea_augment"}
         assert made & set(keys) and set(keys) - made <= set(re.findall(r"<(\w+)>", text)), path

@@ -268,6 +268,12 @@ def test_noise_of_wrong_rate_is_refused(tmp_path):
         load_noises(tmp_path, "train")
 
 
+def test_noise_of_two_channels_is_refused(tmp_path):
+    soundfile.write(tmp_path / "noise.wav", torch.rand(9, 2), RATE)
+    with pytest.raises(ValueError, match="noise.wav has 2 channels; expected 1: mix it down"):
+        load_noises(tmp_path, "train", RATE)
+
+
 @pytest.mark.parametrize("samples", [[0.0] * 9, [], [0.1, float("nan")]])
 def test_noise_that_is_none_is_refused(tmp_path, samples):
     soundfile.write(tmp_path / "noise.wav", samples, RATE, subtype="FLOAT")

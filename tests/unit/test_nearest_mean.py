@@ -78,6 +78,15 @@ def test_answers_are_a_softmax_of_distances(model):
     torch.testing.assert_close(answers, torch.log_softmax(-2 * torch.tensor(distances), dim=1))
 
 
+def test_who_enrolled_nothing_is_answered_by_the_classifier(model):
+    model.setting = {"prior_count": 1.0, "temperature": 2.0, "shrinkage": 1.0, "offset": True}
+    enrollment = enroll([[4.0, 8.0], [14.0, 99.0]], [[0, 0], [1, 2]], [[1.0, 1.0], [0.0, 0.0]])
+    queries = frames(5.0, 6.0, 5.0, 6.0)
+    answers, classifier = model(queries, model.personalize(enrollment)), model(queries)
+    torch.testing.assert_close(answers[2:], classifier[2:])
+    assert not torch.isclose(answers[:2], classifier[:2]).all()
+
+
 @pytest.mark.parametrize("shrinkage", [0.0, 0.5, 1.0])
 def test_distances_are_relative_to_the_covariance(shrinkage):
     model = NearestMeanModel(FirstFrame(2, 2), [1.0], [1.0], [shrinkage], [False]).eval()

@@ -22,8 +22,8 @@ from vofp_plugin.utils.seeds import seeded
 UNENROLLED = ("shared", "none")
 
 
-class Cell(NamedTuple):
-    """What is compared: an enrollment and its K.
+class Given(NamedTuple):
+    """What is given before the queries: an enrollment and its K.
 
     The enrollment is "shared", "none", "own", "own_sampled" (own, with answers averaged over
     Monte-Carlo samples of the weights), "stranger" or one of the condition's bad ones.
@@ -72,7 +72,7 @@ class KeywordSpottingBrain(PersonalizedBrain):
         Returns
         -------
         dict
-            {Cell: (SpeakerScores, calibration bins (15, 3))}.
+            {Given: (SpeakerScores, calibration bins (15, 3))}.
         """
         self.condition, self.settings = condition, settings or {}
         self.evaluate(_draw_loader(draws))
@@ -138,12 +138,12 @@ class KeywordSpottingBrain(PersonalizedBrain):
 
     @torch.no_grad()
     def evaluate_batch(self, batch, stage):
-        """Answers the queries of a batch of draws in every cell; returns the NLL of the last."""
+        """Answers the queries of a batch of draws with all givens; returns the NLL of the last."""
         queries = self._queries(batch)
-        for cell in self._cells(stage):
+        for given in self._givens(stage):
             with self.evaluation_ctx:
-                answers = self._answer(cell, batch, queries)
-            scores, bins = self.scores.setdefault(cell, (SpeakerScores(), torch.zeros(15, 3)))
+                answers = self._answer(given, batch, queries)
+            scores, bins = self.scores.setdefault(given, (SpeakerScores(), torch.zeros(15, 3)))
             self._add(scores, batch, answers)
             for draw, log_probs in zip(batch, answers, strict=True):
                 bins += calibration_bins(log_probs, self._labels(draw))
@@ -152,17 +152,17 @@ class KeywordSpottingBrain(PersonalizedBrain):
 
     def validation_scores(self):
         """Accuracy and NLL, macro over speakers, of own enrollment at the largest K, or shared."""
-        scores = _macro(self.scores[self._cells(sb.Stage.VALID)[-1]][0])
+        scores = _macro(self.scores[self._givens(sb.Stage.VALID)[-1]][0])
         return {f"valid_{name}": value for name, value in scores.items()}
 
-    def _cells(self, stage):
+    def _givens(self, stage):
         shots = self.hparams.test_shots
         kinds = self.modules.model.enrollments
-        cells = [Cell(kind, 0) for kind in kinds if kind in UNENROLLED]
+        givens = [Given(kind, 0) for kind in kinds if kind in UNENROLLED]
         if stage == sb.Stage.VALID:
-            return cells + [Cell("own", max(shots))] * ("own" in kinds)
-        cells += [Cell(kind, k) for kind in kinds if kind not in UNENROLLED for k in shots]
-        return cells + [Cell(kind, max(shots)) for kind in self.condition.bad if "own" in kinds]
+            return givens + [Given("own", max(shots))] * ("own" in kinds)
+        givens += [Given(kind, k) for kind in kinds if kind not in UNENROLLED for k in shots]
+        return givens + [Given(kind, max(shots)) for kind in self.condition.bad if "own" in kinds]
 
     @torch.no_grad()
     def _answer_unenrolled(self):
@@ -176,18 +176,18 @@ class KeywordSpottingBrain(PersonalizedBrain):
                 answers.append(model(feats, model.personalize(enrollment)).cpu())
         self.unenrolled = torch.cat(answers)
 
-    def _answer(self, cell, draws, queries):
+    def _answer(self, given, draws, queries):
         """Log-probabilities of every draw's queries, a list of (queries, classes)."""
         model = self.modules.model
-        if cell.enrollment in UNENROLLED:
+        if given.enrollment in UNENROLLED:
             return [self.unenrolled[draw.queries] for draw in draws]
-        enrollment = self._enrollment(draws, *cell)
-        if cell.enrollment == "own_sampled":
+        enrollment = self._enrollment(draws, *given)
+        if given.enrollment == "own_sampled":
             generator = seeded("samples", draws[0].speaker, *draws[0].enrollment)
             samples = self.hparams.test_samples
             return _answers(model.predict(queries, enrollment, samples, generator), draws)
         if isinstance(model, AdaptedModel):
-            model.setting = self.settings.get(cell.shots, model.settings[0])
+            model.setting = self.settings.get(given.shots, model.settings[0])
         return _answers(model(queries, model.personalize(enrollment)), draws)
 
     def _enrollment(self, draws, kind, shots):
@@ -215,11 +215,14 @@ class KeywordSpottingBrain(PersonalizedBrain):
             scores.add(draw.speaker, log_probs, self._labels(draw))
 
     def _train_batches(self):
-        """Features and labels of the training set, without augmentation."""
+        """Features and labels of the training set, augmented as if each were of a speaker alone."""
+        generator = seeded("learn", self.hparams.seed)
         for items in DataLoader(self.train_set, batch_size=256, collate_fn=list):
-            feats = torch.stack([item["feats"] for item in items])
+            feats = torch.stack([item["feats"] for item in items]).to(self.device)
+            for augment in self.hparams.augmentations:
+                feats = augment(feats, len(feats), generator)
             labels = torch.tensor([item["label"] for item in items])
-            yield feats.to(self.device), labels.to(self.device)
+            yield feats, labels.to(self.device)
 
 
 def _places(draw, kind, shots):

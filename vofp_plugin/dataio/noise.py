@@ -152,6 +152,8 @@ def _read(path, sample_rate):
     noise, rate = audio_io.load(str(path))
     if rate != sample_rate:
         raise ValueError(f"{path} has {rate} Hz; expected {sample_rate} Hz: resample it.")
+    if len(noise) != 1:
+        raise ValueError(f"{path} has {len(noise)} channels; expected 1: mix it down.")
     noise = noise[0]
     if not noise.isfinite().all() or not noise.any():
         raise ValueError(f"{path} is silent, empty or holds NaN; expected noise: take it out.")

@@ -54,11 +54,19 @@ class KeywordSpotter(Pretrained):
     def from_hparams(cls, source, *args, **kwargs):
         """Loads the folder `pretrained` of a run; arguments are those of SpeechBrain's.
 
+        Its YAML can run any code, as every HyperPyYAML can: load no folder of a stranger's.
+
         Raises
         ------
+        FileNotFoundError
+            If there is no such folder; SpeechBrain's would look for it on a hub.
         ValueError
             If the weights are damaged or of another model.
         """
+        if not Path(source).is_dir():
+            raise FileNotFoundError(
+                f"Found no folder {source}; expected the folder `pretrained` of a finished run."
+            )
         try:
             return super().from_hparams(str(source), *args, **kwargs)
         except OSError:  # says what was not found

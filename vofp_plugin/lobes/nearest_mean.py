@@ -17,15 +17,18 @@ class ClassMeans(NamedTuple):
         (N, classes, D).
     metric : torch.Tensor
         Linear map, (D, D), of which the squared distances are negative logits, in nats.
+    enrolled : torch.Tensor
+        Whether a speaker has enrolled anything, (N,); the others are answered by the classifier.
 
     Example
     -------
-    >>> ClassMeans(torch.zeros(2, 10, 48), torch.eye(48)).means.shape
+    >>> ClassMeans(torch.zeros(2, 10, 48), torch.eye(48), torch.ones(2).bool()).means.shape
     torch.Size([2, 10, 48])
     """
 
     means: torch.Tensor
     metric: torch.Tensor
+    enrolled: torch.Tensor
 
 
 class NearestMeanModel(AdaptedModel):
@@ -103,10 +106,12 @@ class NearestMeanModel(AdaptedModel):
         """
         if weights is None:
             return self.main_model(x)
-        means, metric = weights
-        embeddings = (self.main_model.embed(x) @ metric).unflatten(0, (len(means), -1))
-        distances = torch.cdist(embeddings, means @ metric).square()
-        return torch.log_softmax(-distances, dim=2).flatten(0, 1)
+        means, metric, enrolled = weights
+        embeddings = self.main_model.embed(x).unflatten(0, (len(means), -1))
+        distances = torch.cdist(embeddings @ metric, means @ metric).square()
+        logits = self.main_model.classifier(embeddings)
+        logits = torch.where(enrolled.view(-1, 1, 1), -distances, logits)
+        return torch.log_softmax(logits, dim=2).flatten(0, 1)
 
     def adaptations(self, enrollment, settings):
         """Pulls the class means toward the enrollment, which is embedded once for all settings."""
@@ -123,7 +128,7 @@ class NearestMeanModel(AdaptedModel):
             mean_move = moves.sum(1, keepdim=True) / enrolled.sum(1, keepdim=True).clamp(min=1)
             moves = torch.where(enrolled, moves, mean_move)
         metric = self._metric(shrinkage) * (temperature / len(self.covariance)) ** 0.5
-        return ClassMeans(self.training_means + moves, metric)
+        return ClassMeans(self.training_means + moves, metric, counts.sum((1, 2)) > 0)
 
     def _metric(self, shrinkage):
         """The map (D, D) after which the covariance, shrunk toward a sphere, is the identity."""

@@ -50,11 +50,6 @@ class DiagonalGaussian:
         distance = (self.mean - prior.mean) ** 2 * torch.exp(-prior.log_var)
         return 0.5 * (torch.exp(ratio) + distance - 1.0 - ratio).sum(-1)
 
-    def log_prob(self, value):
-        """Log-density of `value` (N, P), summed over numbers, in nats: (N,)."""
-        distance = (value - self.mean) ** 2 * torch.exp(-self.log_var)
-        return -0.5 * (distance + self.log_var + math.log(2 * math.pi)).sum(-1)
-
 
 class Delta:
     """All mass on the mean: the deterministic ablation, on the same code path with KL = 0.

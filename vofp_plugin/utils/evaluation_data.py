@@ -20,7 +20,8 @@ def check_evaluation_keys(hparams):
     Arguments
     ---------
     hparams : dict
-        With `test_shots`, `test_draws`, `test_samples`, `min_queries` and `conditions`.
+        With `test_shots`, `test_draws`, `test_samples`, `min_queries`, `conditions` and
+        `bad_enrollments`.
 
     Raises
     ------
@@ -31,7 +32,8 @@ def check_evaluation_keys(hparams):
     -------
     >>> numbers = {"test_draws": 20, "test_samples": 8, "min_queries": 3}
     >>> conditions = {"quiet": {}, "noise": {"snr": [5.0, 10.0]}}
-    >>> check_evaluation_keys({"test_shots": [1, 5], "conditions": conditions, **numbers})
+    >>> keys = {"test_shots": [1, 5], "conditions": conditions, "bad_enrollments": ["silence"]}
+    >>> check_evaluation_keys({**keys, **numbers})
     """
     shots = hparams["test_shots"]
     counts = isinstance(shots, list) and shots and all(map(_is_count, shots))
@@ -54,6 +56,12 @@ def check_evaluation_keys(hparams):
                 f"high] in dB, to which enrollment: {' or '.join(ENROLLED_IN)} may be added, or "
                 "null to leave it out."
             )
+    kinds, known = hparams["bad_enrollments"], (*UTTERANCE_KINDS, TWO_SPEAKERS)
+    if not isinstance(kinds, list) or not set(map(str, kinds)) <= set(known):
+        raise ValueError(
+            f"Got bad_enrollments {kinds}; expected a list of some of {', '.join(known)}, or [] "
+            "for none."
+        )
 
 
 def evaluation_data(hparams, rows, classes, num_draws):
@@ -87,12 +95,6 @@ def _is_enrolled_in_quiet(hparams, name):
 def _bad_enrollments(rows, hparams, classes):
     """{kind: spoiled utterances}, for models that read an enrollment."""
     kinds, bad = hparams["bad_enrollments"], {}
-    unknown = set(kinds) - {*UTTERANCE_KINDS, TWO_SPEAKERS}
-    if unknown:
-        raise ValueError(
-            f"Got bad_enrollments {sorted(unknown)}; expected some of "
-            f"{', '.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}, or none."
-        )
     if not _enrolls(hparams):
         return bad
     noises = _test_noises(hparams) if set(kinds) - {TWO_SPEAKERS} else []

@@ -356,6 +356,8 @@ def _evaluate(brain, draws, conditions, metrics):
     """Adds the scores of every condition to `metrics`."""
     metrics["evaluation"] = {
         "test_samples": brain.hparams.test_samples,
+        "test_draws": brain.hparams.test_draws,
+        "largest_shots": max(brain.hparams.test_shots),  # on which it depends who asks what
         "eval_precision": brain.eval_precision,
         "noises": noise_names(brain.hparams.noise_folder),
     }
@@ -365,8 +367,8 @@ def _evaluate(brain, draws, conditions, metrics):
         if "sweep" in metrics:
             chosen = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
         scores = brain.evaluate_draws(condition, draws, chosen)
-        for cell, (speaker_scores, bins) in scores.items():
-            place = {**cell._asdict(), "condition": name}
+        for given, (speaker_scores, bins) in scores.items():
+            place = {**given._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
             metrics["calibration"].append({**place, "bins": bins.tolist()})
     last = brain.history.epochs[-1]

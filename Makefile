@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 
 # Models this small lose time to a second thread.
 export OMP_NUM_THREADS ?= 1
-# And a sixth of it by giving memory back to the system and asking for it again, in each step.
+# And a third of it by giving memory back to the system and asking for it again, in each step.
 export MALLOC_MMAP_THRESHOLD_ ?= 30000000
 export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
 export MALLOC_TOP_PAD_ ?= 200000000

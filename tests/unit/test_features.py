@@ -8,11 +8,13 @@ import pytest
 import soundfile
 import torch
 from speechbrain.lobes.features import Fbank
+from voices import RATE, utter
 
+from vofp_plugin.dataio import quality
+from vofp_plugin.dataio.bad_enrollment import BadCondition
 from vofp_plugin.dataio.features import FrontEnd, NoiseCondition, cached_features
 from vofp_plugin.dataio.noise import coloured_noise, load_noises, mix, random_chunks
-
-RATE = 16000
+from vofp_plugin.dataio.utterances import load_bad_utterances
 
 
 @pytest.fixture
@@ -113,6 +115,17 @@ def test_cache_is_used_again(tmp_path, rows, front_end, monkeypatch):
     monkeypatch.setattr(front_end, "read", lambda row: pytest.fail("read again"))
     np.testing.assert_array_equal(cached_features(rows, front_end, tmp_path / "cache"), first)
     assert len(caches(tmp_path / "cache")) == 1
+
+
+def test_bad_utterances_are_assessed_once(tmp_path, rows, front_end, monkeypatch):
+    condition = BadCondition("slightly_clipped", [])
+    soundfile.write(tmp_path / "speech.wav", utter(), RATE)
+    rows.append(make_row(tmp_path / "speech.wav"))
+    arguments = (rows, [0] * 6, front_end, tmp_path / "cache")
+    first = load_bad_utterances(*arguments, condition)
+    assert first.lens.tolist() == [0.0] * 5 + [1.0], "noise is refused, speech is not"
+    monkeypatch.setattr(quality, "assess", lambda *_: pytest.fail("assessed again"))
+    assert torch.equal(load_bad_utterances(*arguments, condition).lens, first.lens)
 
 
 def test_equal_front_ends_share_a_cache(tmp_path, rows, front_end):
@@ -325,9 +338,7 @@ def test_damaged_cache_is_named(tmp_path, rows, front_end):
     (path,) = (tmp_path / "cache").iterdir()
     for content in (path.read_bytes()[:200], b""):
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=f"Cannot read the cached features .*{path.name} .*dele"
-        ):
+        with pytest.raises(ValueError, match=f"Cannot read the cached array .*{path.name} .*dele"):
             cached_features(rows, front_end, tmp_path / "cache")
 
 

@@ -143,19 +143,24 @@ def cached_features(rows, front_end, cache_folder, noise_condition=None, batch_s
     numpy.ndarray
         (utterances, T, F), float16, mapped from disk, in the order of `rows`.
     """
-    path = Path(cache_folder) / f"{_cache_key(rows, front_end, noise_condition)}.npy"
+    path = Path(cache_folder) / f"{cache_key(rows, front_end, noise_condition)}.npy"
+    return cached_array(path, lambda: _compute(rows, front_end, noise_condition, batch_size))
+
+
+def cached_array(path, compute):
+    """The array in the file `path`, mapped from disk; `compute` gives it where there is none."""
     if not path.exists():
-        logger.info("Computing the features of %d utterances into %s", len(rows), path)
+        logger.info("Computing %s", path)
         path.parent.mkdir(parents=True, exist_ok=True)  # or it fails after all the work
         # Computed first: an error of reading is none of writing, as which `whole_file` tells it.
-        features = _compute(rows, front_end, noise_condition, batch_size)
+        array = compute()
         with whole_file(path) as partial, open(partial, "wb") as stream:
-            np.save(stream, features)
+            np.save(stream, array)
     try:
         return np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
         raise ValueError(
-            f"Cannot read the cached features {path} ({error}); delete that file and start again."
+            f"Cannot read the cached array {path} ({error}); delete that file and start again."
         ) from error
 
 
@@ -170,7 +175,8 @@ def _compute(rows, front_end, noise_condition, batch_size):
     return np.concatenate(features)
 
 
-def _cache_key(rows, front_end, noise_condition):
+def cache_key(rows, front_end, noise_condition):
+    """Digest of all that the features of manifest rows depend on."""
     digest = hashlib.sha256(front_end.fingerprint().encode())
     if noise_condition is not None:
         digest.update(noise_condition.fingerprint().encode())

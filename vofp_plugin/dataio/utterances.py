@@ -1,15 +1,18 @@
 """Utterances: the features, lengths and labels of a manifest's rows."""
 
+import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import run_on_main
+from tqdm import tqdm
 
-from vofp_plugin.dataio.features import cached_features
+from vofp_plugin.dataio import quality
+from vofp_plugin.dataio.features import cache_key, cached_array, cached_features
 from vofp_plugin.dataio.manifests import SILENCE
-from vofp_plugin.dataio.quality import assess
 from vofp_plugin.utils.seeds import choice_of
 
 
@@ -78,7 +81,7 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
     Utterances
     """
     arguments = (rows, front_end, cache_folder, noise_condition)
-    run_on_main(_fill_cache, args=arguments)
+    run_on_main(_fill_cache, args=(cached_features, *arguments))
     return Utterances(
         cached_features(*arguments),
         torch.tensor([front_end.relative_length(row) for row in rows]),
@@ -92,14 +95,10 @@ def load_bad_utterances(rows, labels, front_end, cache_folder, condition):
     Arguments are those of `load_utterances`, with a `BadCondition`.
     """
     utterances = load_utterances(rows, labels, front_end, cache_folder, condition)
-    qualities = (
-        assess(condition.add(front_end.read(row), row), front_end.sample_rate) for row in rows
-    )
-    lens = [
-        0.0 if quality.refused else length
-        for quality, length in zip(qualities, utterances.lens.tolist(), strict=True)
-    ]
-    return utterances._replace(lens=torch.tensor(lens))
+    arguments = (rows, front_end, cache_folder, condition)
+    run_on_main(_fill_cache, args=(_cached_refusals, *arguments))
+    refused = torch.from_numpy(np.array(_cached_refusals(*arguments)))
+    return utterances._replace(lens=utterances.lens * ~refused)
 
 
 def train_dataset(rows, utterances):
@@ -133,5 +132,17 @@ def train_dataset(rows, utterances):
     return dataset
 
 
-def _fill_cache(*arguments):
-    cached_features(*arguments)  # not returned, which would send them to all processes
+def _cached_refusals(rows, front_end, cache_folder, condition):
+    """Whether a profile refuses each of the spoiled utterances, (U,)."""
+    version = hashlib.sha256(Path(quality.__file__).read_bytes()).hexdigest()[:8]  # of the check
+    path = Path(cache_folder) / f"{cache_key(rows, front_end, condition)}_{version}.npy"
+
+    def refusals():
+        wavs = (condition.add(front_end.read(row), row) for row in tqdm(rows, desc="Quality"))
+        return np.array([quality.assess(wav, front_end.sample_rate).refused for wav in wavs])
+
+    return cached_array(path, refusals)
+
+
+def _fill_cache(cached, *arguments):
+    cached(*arguments)  # not returned, which would send it to all processes

@@ -1,5 +1,6 @@
 """Figures of reports; every function returns a matplotlib Figure, or None without data."""
 
+import logging
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ MIN_ANSWERS = 20  # a bin with fewer is noise, and not drawn
 PANEL_SIZE = (3.9, 3.6)  # inches
 LARGE_PANEL_SIZE = (4.8, 4.2)  # inches, for panels of many lines
 LEGEND_WIDTH = 2.7  # inches
+
+# SpeechBrain writes all that is logged into log.txt: half of it would be of fonts.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 class Reliability(NamedTuple):

@@ -80,10 +80,8 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
     -------
     Utterances
     """
-    arguments = (rows, front_end, cache_folder, noise_condition)
-    run_on_main(_fill_cache, args=(cached_features, *arguments))
     return Utterances(
-        cached_features(*arguments),
+        _computed_by_main(cached_features, rows, front_end, cache_folder, noise_condition),
         torch.tensor([front_end.relative_length(row) for row in rows]),
         torch.tensor(labels),
     )
@@ -95,10 +93,8 @@ def load_bad_utterances(rows, labels, front_end, cache_folder, condition):
     Arguments are those of `load_utterances`, with a `BadCondition`.
     """
     utterances = load_utterances(rows, labels, front_end, cache_folder, condition)
-    arguments = (rows, front_end, cache_folder, condition)
-    run_on_main(_fill_cache, args=(_cached_refusals, *arguments))
-    refused = torch.from_numpy(np.array(_cached_refusals(*arguments)))
-    return utterances._replace(lens=utterances.lens * ~refused)
+    refused = _computed_by_main(_cached_refusals, rows, front_end, cache_folder, condition)
+    return utterances._replace(lens=utterances.lens * ~torch.from_numpy(np.array(refused)))
 
 
 def train_dataset(rows, utterances):
@@ -144,5 +140,11 @@ def _cached_refusals(rows, front_end, cache_folder, condition):
     return cached_array(path, refusals)
 
 
-def _fill_cache(cached, *arguments):
-    cached(*arguments)  # not returned, which would send it to all processes
+def _computed_by_main(cached, *arguments):
+    """What `cached` gives in every process, once the main one has filled the cache."""
+
+    def fill():
+        cached(*arguments)  # not returned, which would send it to all processes
+
+    run_on_main(fill)
+    return cached(*arguments)

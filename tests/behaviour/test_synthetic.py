@@ -23,6 +23,7 @@ from vofp_plugin.dataio.synthetic import (
     MAX_SPEECH_DURATION,
     MIN_VOICE_DISTANCE,
     PEAK_LEVELS,
+    SHIFTED_SOUNDS,
     TAKE_PITCH_STEP,
     TAKE_RATE_RATIO,
     candidate_voices,
@@ -210,6 +211,25 @@ def test_default_corpus_has_80_distinct_voices_of_every_accent(espeak):
     assert len({voice.variant for voice in voices}) >= 60
     assert {voice.accent for voice in voices} == set(ACCENTS)
     assert all("_" not in voice.name and " " not in voice.name for voice in voices)
+
+
+def test_shifted_accents_say_what_is_another_command_to_others(espeak, tmp_path, monkeypatch):
+    said = {}
+
+    def take(espeak, text, voice):
+        said.setdefault(voice.accent, set()).add(text)
+        return torch.ones(9)
+
+    monkeypatch.setattr(synthetic, "_speak", take)
+    make_corpus(tmp_path / "corpus", words=["peck", "pick", "no"], num_speakers=8, num_takes=1)
+    assert said["en-gb-scotland"] == {"pick", "puck", "no"}
+    assert said["en-us"] == {"peck", "pick", "no"}
+
+
+def test_every_sound_of_a_shifted_accent_is_one_word():
+    sounds = [SHIFTED_SOUNDS.get(word, word) for word in COMMANDS]
+    assert len(set(sounds)) == len(COMMANDS)
+    assert len(set(sounds) & set(COMMANDS)) < len(COMMANDS)  # some tell the accent
 
 
 def test_near_identical_voices_are_removed(espeak):

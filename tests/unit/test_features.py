@@ -283,14 +283,21 @@ def test_noise_of_wrong_rate_is_refused(tmp_path):
 
 def test_noise_of_two_channels_is_refused(tmp_path):
     soundfile.write(tmp_path / "noise.wav", torch.rand(9, 2), RATE)
-    with pytest.raises(ValueError, match="noise.wav has 2 channels; expected 1: mix it down"):
+    with pytest.raises(ValueError, match="noise.wav has 2 channels; expected 1. Mix it down"):
         load_noises(tmp_path, "train", RATE)
 
 
-@pytest.mark.parametrize("samples", [[0.0] * 9, [], [0.1, float("nan")]])
-def test_noise_that_is_none_is_refused(tmp_path, samples):
+@pytest.mark.parametrize(
+    "samples, reason",
+    [
+        ([0.0] * 9, "is silent; expected noise"),
+        ([], "is empty"),
+        ([0.1, float("nan")], "holds NaN"),
+    ],
+)
+def test_noise_that_is_none_is_refused(tmp_path, samples, reason):
     soundfile.write(tmp_path / "noise.wav", samples, RATE, subtype="FLOAT")
-    with pytest.raises(ValueError, match="noise.wav is silent, empty or holds NaN; expected noise"):
+    with pytest.raises(ValueError, match=f"noise.wav {reason}"):
         load_noises(tmp_path, "train", RATE)
 
 

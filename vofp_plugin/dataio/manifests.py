@@ -56,10 +56,10 @@ def check_audio(path, sample_rate=16000):
     >>> check_audio(path)
     8000
     """
-    return len(_read_audio(path, sample_rate))
+    return len(read_audio(path, sample_rate))
 
 
-def _read_audio(path, sample_rate):
+def read_audio(path, sample_rate=16000):
     """The samples of a file that passes `check_audio`, a float32 array of shape (L,)."""
     path = Path(path)
     if not path.is_file():
@@ -134,7 +134,7 @@ def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate
     >>> row["ID"], row["wav"], row["duration"], row["stop"], row["transcript"]
     ('yes', '$data_root/yes.wav', 0.5, 8000, 'yes')
     """
-    samples = _read_audio(path, sample_rate)
+    samples = read_audio(path, sample_rate)
     relative = Path(path).relative_to(data_root)
     return {
         "ID": relative.with_suffix("").as_posix().replace("/", "_"),

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from speechbrain.dataio import audio_io
+
+from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_audio
 
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls as 1 / frequency ** exponent
 PARTS = ("train", "test")
@@ -35,7 +36,7 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     FileNotFoundError
         If the folder holds no wav or flac file.
     ValueError
-        If a file has another sample rate, holds NaN, or is silent for a second or more.
+        If a file is one that `check_audio` refuses, or is silent for a second or more.
 
     Example
     -------
@@ -139,7 +140,7 @@ def _power(wavs):
 
 def _files(noise_folder):
     folder = Path(noise_folder)
-    files = sorted(p for p in folder.glob("*") if p.suffix in (".wav", ".flac"))
+    files = sorted(p for p in folder.glob("*") if p.suffix in AUDIO_SUFFIXES)
     if not files:
         raise FileNotFoundError(
             f"Found no .wav or .flac file in {folder}; give a folder of noises, or "
@@ -149,14 +150,9 @@ def _files(noise_folder):
 
 
 def _read(path, sample_rate):
-    noise, rate = audio_io.load(str(path))
-    if rate != sample_rate:
-        raise ValueError(f"{path} has {rate} Hz; expected {sample_rate} Hz: resample it.")
-    if len(noise) != 1:
-        raise ValueError(f"{path} has {len(noise)} channels; expected 1: mix it down.")
-    noise = noise[0]
-    if not noise.isfinite().all() or not noise.any():
-        raise ValueError(f"{path} is silent, empty or holds NaN; expected noise: take it out.")
+    noise = torch.from_numpy(read_audio(path, sample_rate))
+    if not noise.any():
+        raise ValueError(f"{path} is silent; expected noise: take it out.")
     sounds = torch.cat([torch.tensor([-1]), noise.nonzero()[:, 0], torch.tensor([len(noise)])])
     silence = sounds.diff().max().item() - 1
     if silence >= sample_rate:

@@ -2,6 +2,10 @@
 
 It needs no download of data, which makes it fit for first runs and smoke tests. All voices come
 from one synthesizer, so results on it are no evidence about real speakers.
+
+Half of the accents shift the short vowels in a chain, as accents do (in New Zealand "pack" sounds
+like "peck", and "peck" like "pick"). What they say is another command to the other half, so that
+nobody can tell these words apart without knowing who speaks.
 """
 
 import json
@@ -24,7 +28,7 @@ from vofp_plugin.dataio.espeak import MAX_RATE, Espeak, Voice
 
 logger = get_logger(__name__)
 
-COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+COMMANDS = ("yes", "no", "up", "down", "left", "right", "pack", "peck", "pick", "puck")
 ACCENTS = (
     "en",
     "en-029",
@@ -35,8 +39,18 @@ ACCENTS = (
     "en-us",
     "en-us-nyc",
 )
+SHIFTED_ACCENTS = ("en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-us-nyc")
+SHIFTED_SOUNDS = {  # word: what it sounds like, spelled for the other accents
+    "pack": "peck",
+    "peck": "pick",
+    "pick": "puck",
+    "puck": "pack",
+    "yes": "yiss",
+    "left": "lift",
+    "up": "app",
+}
 MARKER = "corpus.json"
-VERSION = 1  # to be raised whenever the same arguments give other audio
+VERSION = 2  # to be raised whenever the same arguments give other audio
 
 UTTERANCE_DURATION = 1.0  # s
 MAX_SPEECH_DURATION = 0.95  # s
@@ -350,9 +364,10 @@ def _path(folder, word, voice, take):
 
 def _record_take(espeak, word, voice, generator):
     """One take at the rate of espeak-ng, of shape (L,): the word somewhere in 1 s of silence."""
+    sound = SHIFTED_SOUNDS.get(word, word) if voice.accent in SHIFTED_ACCENTS else word
     pitch = voice.pitch + generator.randint(-TAKE_PITCH_STEP, TAKE_PITCH_STEP)
     rate = round(voice.rate * generator.uniform(1 - TAKE_RATE_RATIO, 1 + TAKE_RATE_RATIO))
-    speech = _speak(espeak, word, replace(voice, pitch=pitch, rate=rate))
+    speech = _speak(espeak, sound, replace(voice, pitch=pitch, rate=rate))
     level = generator.uniform(*PEAK_LEVELS)
     utterance = torch.zeros(round(UTTERANCE_DURATION * espeak.sample_rate))
     room = len(utterance) - len(speech)

@@ -32,8 +32,7 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model may start from a trained one."""
-    frozen = Path(yaml).name.startswith(("vofp", "film"))
-    unfrozen = ["--freeze_main_model=False"] if frozen else []
+    unfrozen = ["--freeze_main_model=False"] if Path(yaml).stem == "vofp_frozen" else []
     return ["--start_folder=null", *unfrozen]
 
 

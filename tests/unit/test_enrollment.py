@@ -180,7 +180,7 @@ class Frames(nn.Module):
 
 @each_aggregation
 def test_labels_change_the_code(aggregation):
-    encoder = make_encoder(aggregation, labelled=True, num_classes=4)
+    encoder = make_encoder(aggregation, words="told", num_classes=4)
     feats, lens = random_enrollment()[:2]
     codes = [
         encode(encoder, Enrollment(feats, lens, torch.tensor(labels)))
@@ -191,7 +191,7 @@ def test_labels_change_the_code(aggregation):
 
 
 def test_label_belongs_to_its_utterance():
-    encoder = make_encoder(labelled=True, num_classes=4)
+    encoder = make_encoder(words="told", num_classes=4)
     feats, lens = random_enrollment()[:2]
     labels, order = torch.tensor([[0, 1, 2], [3, 1, 0]]), torch.tensor([2, 0, 1])
     expected = encode(encoder, Enrollment(feats, lens, labels))
@@ -201,8 +201,42 @@ def test_label_belongs_to_its_utterance():
     assert (labels_alone - expected).abs().max() > 1e-3
 
 
+class Answers(nn.Module):
+    """Embedding of an utterance: its first frame, 5 numbers and the answer's probabilities."""
+
+    size, num_answers = 5, 3
+
+    def forward(self, feats, lens):
+        return feats[:, :1]
+
+
+@each_aggregation
+def test_word_heard_for_certain_is_as_the_word_told(aggregation):
+    heard, told = (
+        EnrollmentEncoder(Answers(), None, CODE_SIZE, aggregation, words, num_classes=3)
+        for words in ("heard", "told")
+    )
+    told.load_state_dict(heard.state_dict())
+    feats, labels = torch.randn(2, 3, 4, 8), torch.tensor([[0, 1, 2], [2, 2, 1]])
+    feats[..., 5:] = nn.functional.one_hot(labels, 3).unsqueeze(2).float()
+    enrollment = Enrollment(feats, torch.ones(2, 3), labels)
+    torch.testing.assert_close(encode(heard, enrollment), encode(told, enrollment))
+    ignoring = EnrollmentEncoder(Answers(), None, CODE_SIZE, aggregation)
+    ignoring.load_state_dict(heard.state_dict(), strict=False)
+    difference = encode(heard, enrollment) - encode(ignoring, enrollment)
+    assert difference.abs().max() > 1e-3
+
+
+def test_word_heard_in_doubt_lies_between():
+    encoder = EnrollmentEncoder(Answers(), None, CODE_SIZE, words="heard").eval()
+    feats = torch.randn(1, 1, 1, 8).repeat(3, 1, 1, 1)
+    feats[..., 5:] = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.25, 0.75, 0]])[:, None, None]
+    values = encoder.summarize(Enrollment(feats, torch.ones(3, 1))).values
+    torch.testing.assert_close(values[2], 0.25 * values[0] + 0.75 * values[1])
+
+
 def test_missing_labels_are_refused():
-    encoder = make_encoder(labelled=True, num_classes=4)
+    encoder = make_encoder(words="told", num_classes=4)
     with pytest.raises(ValueError, match="without labels; .* made to read it with them"):
         encoder.summarize(random_enrollment())
 
@@ -224,9 +258,21 @@ def test_unknown_aggregation_is_refused():
         make_encoder("max")
 
 
-def test_labelled_encoder_needs_classes():
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("read", "Got words 'read'; expected 'heard', 'told' or 'ignored'"),
+        ("heard", "Got words 'heard' for ConvEmbedding, .*expected ActivationEmbedding"),
+    ],
+)
+def test_words_that_cannot_be_had_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        make_encoder(words=words)
+
+
+def test_words_told_need_classes():
     with pytest.raises(ValueError, match="Got num_classes 0; .* to read labels"):
-        make_encoder(labelled=True)
+        make_encoder(words="told")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +377,7 @@ def test_features_of_absent_utterances_may_be_anything():
 
 @pytest.mark.parametrize("labels", [torch.tensor([[0, 5]]), torch.tensor([0, 1])])
 def test_labels_that_do_not_fit_are_refused(labels):
-    encoder = EnrollmentEncoder(ConvEmbedding(8), labelled=True, num_classes=5)
+    encoder = EnrollmentEncoder(ConvEmbedding(8), words="told", num_classes=5)
     with pytest.raises(ValueError, match="labels of shape .* expected .*from 0 to 4"):
         encoder.summarize(Enrollment(torch.rand(1, 2, 11, 8), torch.ones(1, 2), labels))
 

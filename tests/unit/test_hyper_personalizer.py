@@ -229,7 +229,7 @@ def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
             embedding_size=10,
             code_size=8,
             aggregation=aggregation,
-            labelled=True,
+            words="told",
             num_classes=5,
         ),
         HyperPersonalizer(main_model, {"*": form}, 8, mode=mode, posterior=posterior, rank=2),

@@ -17,7 +17,7 @@ from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.lobes.personalized import PersonalizedModel
 
 
-def make_model(seed=0, code_size=8, labelled=False):
+def make_model(seed=0, code_size=8, words="ignored"):
     """A model to which the enrollment makes a difference."""
     torch.manual_seed(seed)
     main_model = DSCNN(num_classes=5, channels=6, num_blocks=1)
@@ -27,7 +27,7 @@ def make_model(seed=0, code_size=8, labelled=False):
         ConvEmbedding(40, channels=12),
         code_size=code_size,
         aggregation="bayesian",
-        labelled=labelled,
+        words=words,
         num_classes=5,
     )
     return PersonalizedModel(main_model, encoder, personalizer).eval()
@@ -142,7 +142,7 @@ def test_short_and_long_clips_enroll(model, front_end, wavs):
 
 
 def test_labels_are_read(front_end, wavs):
-    model = make_model(labelled=True)
+    model = make_model(words="told")
     first, second = (enroll(model, front_end, wavs, [label] * 3) for label in (1, 2))
     feats = front_end(torch.stack(wavs)).unsqueeze(0)
     enrollment = Enrollment(feats, torch.ones(1, 3), torch.ones(1, 3).long())
@@ -174,12 +174,12 @@ def test_bad_arguments_are_refused(model, front_end, wavs):
     with pytest.raises(ValueError, match="Got labels; this model was trained to read none"):
         enroll(model, front_end, wavs, [0, 1, 2])
     with pytest.raises(ValueError, match="Got no labels; this model was trained to read labels"):
-        enroll(make_model(labelled=True), front_end, wavs)
+        enroll(make_model(words="told"), front_end, wavs)
     with pytest.raises(ValueError, match="Got 2 labels of 3 waveforms"):
-        enroll(make_model(labelled=True), front_end, wavs, [0, 1])
+        enroll(make_model(words="told"), front_end, wavs, [0, 1])
     for label in (10, -1, "yes", 1.0, None):
         with pytest.raises(ValueError, match="Got the label .*; expected the class of a word"):
-            enroll(make_model(labelled=True), front_end, wavs, [0, label, 1])
+            enroll(make_model(words="told"), front_end, wavs, [0, label, 1])
     with pytest.raises(RuntimeError, match="training mode; call model.eval"):
         enroll(model.train(), front_end, wavs)
 

@@ -81,11 +81,12 @@ class Utterance(NamedTuple):
     word: str
 
 
-def make_corpus(folder, words=COMMANDS, num_speakers=80, num_takes=6, seed=0, sample_rate=16000):
+def make_corpus(folder, words=COMMANDS, num_speakers=240, num_takes=3, seed=0, sample_rate=16000):
     """Makes the corpus, or finds it made by an earlier call.
 
     Every utterance is 1 s of 16-bit FLAC, ``WORD/SPEAKER_nohash_TAKE.flac``. The takes of a
-    speaker differ a little in pitch, rate, level and leading silence. The corpus is made under
+    speaker differ a little in pitch, rate, level and leading silence. Voices of `SHIFTED_ACCENTS`
+    say the words of `SHIFTED_SOUNDS` as the other word that these name. The corpus is made under
     another name and renamed when it is complete, by one process at a time.
 
     Arguments

@@ -309,7 +309,7 @@ def _check_input(model, wavs, labels):
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     check_wavs(wavs, "Waveform")
     if labels is not None:
-        _check_labels(labels, model.encoder.label_embedding.num_embeddings)
+        _check_labels(labels, model.encoder.word_effect.in_features)
 
 
 def _check_labels(labels, classes):

@@ -14,7 +14,8 @@ class ActivationEmbedding(nn.Module):
     They are those of the very channels that the hyper-personalizer may scale and shift; of the
     features that come in, so that the noise floor and the channel show; and the answer's
     probabilities, by which the word can be told from the speaker. Each is standardized over
-    utterances. The main model runs with its shared weights and gets no gradient from here; it
+    utterances. Behind these `size` numbers come the probabilities once more, as they are: what
+    word was heard. The main model runs with its shared weights and gets no gradient from here; it
     reads whole clips, padding included, as it does when it answers. Where it is trained too, its
     running statistics see the enrollment as well, and its dropout is on.
 
@@ -41,7 +42,7 @@ class ActivationEmbedding(nn.Module):
     >>> embedding.size  # 2 * 40 features, 2 * 48 channels, 48 + 10 of the classifier, 10 answers
     244
     >>> embedding(torch.rand(3, 101, 40), torch.ones(3)).shape
-    torch.Size([3, 1, 244])
+    torch.Size([3, 1, 254])
     """
 
     def __init__(self, main_model, layers=("*.norm", "classifier"), num_features=40):
@@ -55,13 +56,14 @@ class ActivationEmbedding(nn.Module):
                     f"{', '.join(names)}."
                 )
         self.layers = [n for n in names if any(fnmatchcase(n, p) for p in layers)]
-        self.size = self._probe(num_features)
+        activations, answers = self._probe(num_features)
+        self.size, self.num_answers = activations.shape[1], answers.shape[1]
         self.standardize = nn.BatchNorm1d(self.size, affine=False)
         self.standardize.to(next(main_model.parameters()))
 
     def forward(self, x, lens=None):
-        """Maps `x` (B, T, F) to embeddings (B, 1, size); `lens` is not read."""
-        activations = self._activations(x)
+        """Maps `x` (B, T, F) to (B, 1, size + num_answers); `lens` is not read."""
+        activations, answers = self._activations(x)
         norm = self.standardize
         embedding = nn.functional.batch_norm(
             activations,
@@ -71,11 +73,11 @@ class ActivationEmbedding(nn.Module):
             momentum=norm.momentum,
             eps=norm.eps,
         )
-        return embedding.unsqueeze(1)
+        return torch.cat([embedding, answers], dim=1).unsqueeze(1)
 
     @torch.no_grad()
     def _activations(self, x):
-        """Pooled features and layer outputs, (B, size)."""
+        """Pooled features and layer outputs, (B, size), and answers (B, num_answers)."""
         (main_model,) = self._main_model
         pooled = [mean_and_std_over_time(x.transpose(1, 2))]
 
@@ -88,17 +90,18 @@ class ActivationEmbedding(nn.Module):
 
         hooks = [main_model.get_submodule(name).register_forward_hook(keep) for name in self.layers]
         try:
-            pooled.append(main_model(x).exp())
+            answers = main_model(x).exp()
+            pooled.append(answers)
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.cat(pooled, dim=1)
+        return torch.cat(pooled, dim=1), answers
 
     def _probe(self, num_features):
         (main_model,) = self._main_model
         clip = next(main_model.parameters()).new_zeros(1, 101, num_features)
         with evaluation_mode(main_model):
-            return self._activations(clip).shape[1]
+            return self._activations(clip)
 
 
 def mean_and_std_over_time(x):

@@ -139,7 +139,7 @@ class EnrollmentEncoder(nn.Module):
     embedding_model : torch.nn.Module
         Called as `embedding_model(feats (B, T, F), lens (B,))`, gives (B, 1, E):
         `ActivationEmbedding`, `ConvEmbedding` or any SpeechBrain embedding model such as Xvector
-        or ECAPA_TDNN.
+        or ECAPA_TDNN. Where it has `num_answers`, so many probabilities of words come after E.
     embedding_size : int
         E; None takes `embedding_model.size`.
     code_size : int
@@ -147,15 +147,18 @@ class EnrollmentEncoder(nn.Module):
     aggregation : str
         "mean" (every utterance has precision 1) or "bayesian" (every utterance says how precise
         it is, so that a poor one counts less).
-    labelled : bool
-        Whether the enrollment carries the class of the word said.
+    words : str
+        The word said scales and shifts the values of an utterance, since a sound tells other things
+        of a speaker in another word. It is "heard" (by the probabilities of the answer of an
+        `ActivationEmbedding`), "told" (by the label that the enrollment carries) or "ignored".
     num_classes : int
-        Number of classes, for labels.
+        Number of classes, where words are told.
 
     Raises
     ------
     ValueError
-        If `aggregation` is another word, or labels come without classes.
+        If `aggregation` or `words` is none of its choices, words are told without classes, or
+        heard by an embedding model that does not answer.
 
     Example
     -------
@@ -171,23 +174,28 @@ class EnrollmentEncoder(nn.Module):
         embedding_size=None,
         code_size=32,
         aggregation="mean",
-        labelled=False,
+        words="ignored",
         num_classes=0,
     ):
         super().__init__()
         if aggregation not in ("mean", "bayesian"):
             raise ValueError(f"Got aggregation {aggregation!r}; expected 'mean' or 'bayesian'.")
-        if labelled and num_classes < 1:
-            raise ValueError(f"Got num_classes {num_classes}; expected at least 1 to read labels.")
+        num_words = _count_words(words, embedding_model, num_classes)
         self.embedding_model = embedding_model
         self.code_size = code_size
         self.bayesian = aggregation == "bayesian"
-        self.labelled = labelled
+        self.words = words
         num_outputs = code_size + 1 if self.bayesian else code_size
         self.factor = nn.Linear(embedding_size or embedding_model.size, num_outputs)
-        if labelled:  # a scale and a shift of the values by the word said
-            self.label_embedding = nn.Embedding(num_classes, 2 * code_size)
+        if num_words:  # its scale and shift
+            self.word_effect = nn.Linear(num_words, 2 * code_size, bias=False)
+            nn.init.normal_(self.word_effect.weight)
         self.code_norm = nn.LayerNorm(code_size)
+
+    @property
+    def labelled(self):
+        """Whether an enrollment must carry labels."""
+        return self.words == "told"
 
     def summarize(self, enrollment):
         """Encodes every utterance by itself and sums: `Enrollment` to `Summary`.
@@ -204,7 +212,7 @@ class EnrollmentEncoder(nn.Module):
             return enrollment
         _check_enrollment(enrollment)
         if self.labelled:
-            _check_labels(enrollment, self.label_embedding.num_embeddings)
+            _check_labels(enrollment, self.word_effect.in_features)
         present = enrollment.lens > 0
         speaker = present.nonzero()[:, 0]
         values, precisions = self._factors(enrollment, present)
@@ -232,14 +240,41 @@ class EnrollmentEncoder(nn.Module):
             )
         # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
         lens = enrollment.lens[present].to(feats.dtype)
-        factors = self.factor(self.embedding_model(feats, lens).squeeze(1))
+        embedding = self.embedding_model(feats, lens).squeeze(1)
+        num_answers = getattr(self.embedding_model, "num_answers", 0)
+        embedding, answers = embedding.tensor_split([embedding.shape[1] - num_answers], dim=1)
+        factors = self.factor(embedding)
         values = factors[:, : self.code_size]
-        if self.labelled:
-            scale, shift = self.label_embedding(enrollment.labels[present]).chunk(2, dim=1)
+        if self.words != "ignored":
+            words = answers if self.words == "heard" else self._told(enrollment.labels[present])
+            scale, shift = self.word_effect(words).chunk(2, dim=1)
             values = values * (1 + scale) + shift
         if not self.bayesian:
             return values, torch.ones_like(values[:, :1])
         return values, nn.functional.softplus(factors[:, self.code_size :])
+
+    def _told(self, labels):
+        """Certain words (U, words) of labels (U,)."""
+        effect = self.word_effect
+        return nn.functional.one_hot(labels, effect.in_features).to(effect.weight.dtype)
+
+
+def _count_words(words, embedding_model, num_classes):
+    """Number of words by which an encoder reads utterances; 0 where they are ignored."""
+    if words == "ignored":
+        return 0
+    if words == "heard":
+        if not hasattr(embedding_model, "num_answers"):
+            raise ValueError(
+                f"Got words 'heard' for {type(embedding_model).__name__}, which answers none; "
+                "expected ActivationEmbedding, or words 'told' or 'ignored'."
+            )
+        return embedding_model.num_answers
+    if words != "told":
+        raise ValueError(f"Got words {words!r}; expected 'heard', 'told' or 'ignored'.")
+    if num_classes < 1:
+        raise ValueError(f"Got num_classes {num_classes}; expected at least 1 to read labels.")
+    return num_classes
 
 
 def _check_enrollment(enrollment):

@@ -1,4 +1,4 @@
-"""Trains the shared model and its personalizer, and compares the two systems.
+"""Trains the shared and the personalized model, and compares the two systems.
 
 > python demo.py
 """

@@ -22,11 +22,12 @@ def trained(tmp_path_factory, google_corpus, cache_folder):
 
 @pytest.fixture
 def start(google_corpus, cache_folder, tmp_path):
-    """Runs vofp.yaml from the main model of a folder."""
+    """Runs vofp_frozen.yaml from the main model of a folder."""
 
     def run(folder, *options):
         option = f"--start_folder={folder}"
-        return run_google("vofp.yaml", google_corpus, tmp_path, cache_folder, option, *options)
+        yaml = "vofp_frozen.yaml"
+        return run_google(yaml, google_corpus, tmp_path, cache_folder, option, *options)
 
     return run
 

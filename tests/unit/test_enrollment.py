@@ -195,7 +195,7 @@ def test_label_belongs_to_its_utterance():
     feats, lens = random_enrollment()[:2]
     labels, order = torch.tensor([[0, 1, 2], [3, 1, 0]]), torch.tensor([2, 0, 1])
     expected = encode(encoder, Enrollment(feats, lens, labels))
-    both = encode(encoder, Enrollment(feats[:, order], lens, labels[:, order]))
+    both = encode(encoder, Enrollment(feats[:, order], lens, labels[:, order].int()))
     labels_alone = encode(encoder, Enrollment(feats, lens, labels[:, order]))
     torch.testing.assert_close(both, expected, rtol=0, atol=1e-5)
     assert (labels_alone - expected).abs().max() > 1e-3

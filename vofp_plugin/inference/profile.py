@@ -309,7 +309,7 @@ def _check_input(model, wavs, labels):
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     check_wavs(wavs, "Waveform")
     if labels is not None:
-        _check_labels(labels, model.encoder.word_effect.in_features)
+        _check_labels(labels, model.encoder.num_words)
 
 
 def _check_labels(labels, classes):

@@ -180,15 +180,15 @@ class EnrollmentEncoder(nn.Module):
         super().__init__()
         if aggregation not in ("mean", "bayesian"):
             raise ValueError(f"Got aggregation {aggregation!r}; expected 'mean' or 'bayesian'.")
-        num_words = _count_words(words, embedding_model, num_classes)
+        self.num_words = _count_words(words, embedding_model, num_classes)
         self.embedding_model = embedding_model
         self.code_size = code_size
         self.bayesian = aggregation == "bayesian"
         self.words = words
         num_outputs = code_size + 1 if self.bayesian else code_size
         self.factor = nn.Linear(embedding_size or embedding_model.size, num_outputs)
-        if num_words:  # its scale and shift
-            self.word_effect = nn.Linear(num_words, 2 * code_size, bias=False)
+        if self.num_words:  # scale and shift of each
+            self.word_effect = nn.Linear(self.num_words, 2 * code_size, bias=False)
             nn.init.normal_(self.word_effect.weight)
         self.code_norm = nn.LayerNorm(code_size)
 
@@ -212,7 +212,7 @@ class EnrollmentEncoder(nn.Module):
             return enrollment
         _check_enrollment(enrollment)
         if self.labelled:
-            _check_labels(enrollment, self.word_effect.in_features)
+            _check_labels(enrollment, self.num_words)
         present = enrollment.lens > 0
         speaker = present.nonzero()[:, 0]
         values, precisions = self._factors(enrollment, present)
@@ -255,8 +255,8 @@ class EnrollmentEncoder(nn.Module):
 
     def _told(self, labels):
         """Certain words (U, words) of labels (U,)."""
-        effect = self.word_effect
-        return nn.functional.one_hot(labels, effect.in_features).to(effect.weight.dtype)
+        one_hot = nn.functional.one_hot(labels.long(), self.num_words)
+        return one_hot.to(self.word_effect.weight.dtype)
 
 
 def _count_words(words, embedding_model, num_classes):

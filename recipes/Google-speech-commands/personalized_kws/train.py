@@ -3,7 +3,7 @@
 > python train.py hparams/shared.yaml --data_folder=/path/to/speech_commands
 > python train.py hparams/vofp.yaml --data_folder=/path/to/speech_commands
 
-What is personalized starts from shared.yaml. Each YAML in hparams/ says what it is.
+Each YAML in hparams/ says what it is, and from which other one it starts.
 """
 
 from google_speech_commands_prepare import prepare_google_speech_commands

@@ -3,7 +3,7 @@
 > python train.py hparams/shared.yaml
 > python train.py hparams/vofp.yaml
 
-What is personalized starts from shared.yaml. Each YAML in hparams/ says what it is.
+Each YAML in hparams/ says what it is, and from which other one it starts.
 """
 
 from synthetic_commands_prepare import prepare_synthetic_commands

@@ -152,7 +152,7 @@ def test_run_stopped_while_it_saves(
 def test_dropout_resumes_exactly_too(monkeypatch, tmp_path, google_corpus, cache_folder):
     yaml = tmp_path / "dropout.yaml"
     yaml.write_text(DROPOUT_YAML)
-    small = (*("--num_speakers=2", "--max_shots=1", "--num_queries=2", "--test_shots=[1]"),)
+    small = ("--num_speakers=2", "--max_shots=1", "--num_queries=2", "--test_shots=[1]")
     folder, other_folder = tmp_path / "stopped", tmp_path / "uninterrupted"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop(patch)

@@ -245,7 +245,7 @@ class EnrollmentEncoder(nn.Module):
         embedding, answers = embedding.tensor_split([embedding.shape[1] - num_answers], dim=1)
         factors = self.factor(embedding)
         values = factors[:, : self.code_size]
-        if self.words != "ignored":
+        if self.num_words:
             words = answers if self.words == "heard" else self._told(enrollment.labels[present])
             scale, shift = self.word_effect(words).chunk(2, dim=1)
             values = values * (1 + scale) + shift

@@ -32,7 +32,7 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model may start from a trained one."""
-    unfrozen = ["--freeze_main_model=False"] if Path(yaml).stem == "vofp_frozen" else []
+    unfrozen = ["--freeze_main_model=False"] if Path(yaml).stem.startswith(("vofp", "film")) else []
     return ["--start_folder=null", *unfrozen]
 
 

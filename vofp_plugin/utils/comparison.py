@@ -11,9 +11,9 @@ from vofp_plugin.utils.metrics import (
     sign_flip_test,
 )
 from vofp_plugin.utils.pooling import (
+    REFERENCES,
     SHARED,
     SHARED_AGAIN,
-    VOFP,
     Cell,
     PooledSystem,
     pool_systems,
@@ -46,7 +46,7 @@ def compare(runs):
     - ``accuracy``, ``nll`` (nats), and ``ece`` on all speakers;
     - ``vs_X`` and ``nll_vs_X``, the accuracy and NLL minus those of X, paired by speaker: X is
       "shared"; for own enrollment also "stranger" and "none" of the same system, "k1" (its own at
-      K = 1, for the largest K) and "vofp" (with own); for any other enrollment also "own";
+      K = 1, for the largest K), "vofp" and "vofp_frozen" (with own); for any other one also "own";
     - ``personal_share``, (own - stranger) / (own - shared), where own - shared is beyond doubt;
     - ``error_reduction_vs_X``, relative, X "shared" or "shared_large";
     - ``harm`` and ``harm_nll``, the shares of speakers more than 0.01 worse than shared, first seed
@@ -160,8 +160,7 @@ def _references(systems, system, cell):
         references["none"] = (system, _without_enrollment("none", cell))
         if 1 < cell.shots == system.own_shots(cell.condition)[-1]:
             references["k1"] = (system, cell._replace(shots=1))
-        if system.name != VOFP:
-            references["vofp"] = (systems.get(VOFP), cell)
+        references |= {name: (systems.get(name), cell) for name in REFERENCES if name != system.name}
     elif cell.shots:
         references["own"] = (system, cell._replace(enrollment="own"))
     return {

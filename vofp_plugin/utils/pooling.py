@@ -10,7 +10,8 @@ import torch
 
 SHARED = "shared"
 SHARED_AGAIN = "shared_again"
-VOFP = "vofp"  # what other personalized systems are compared to
+VOFP = "vofp"
+REFERENCES = (VOFP, "vofp_frozen")  # what other personalized systems are compared to
 
 
 class Cell(NamedTuple):

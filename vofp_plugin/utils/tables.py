@@ -21,6 +21,7 @@ ACCURACY_COLUMNS = {
     "vs_k1": ("vs K = 1", *POINTS),
     "vs_own": ("vs own", *POINTS),
     "vs_vofp": ("vs vofp", *POINTS),
+    "vs_vofp_frozen": ("vs vofp_frozen", *POINTS),
     "personal_share": ("Personal share (%)", 100, "{:.0f}"),
     "error_reduction_vs_shared": ("Error reduction vs shared (%)", *POINTS),
     "error_reduction_vs_shared_large": ("Error reduction vs shared_large (%)", *POINTS),
@@ -49,7 +50,7 @@ LEGEND = {
     "Answers: a query counts once in every enrollment draw.",
     "vs_": "vs: this row minus that one, paired by speaker, in points of accuracy, or in "
     "nats, where less is better. Stranger, none, own and K = 1 (own) are of the same system; vofp "
-    "is with own enrollment.",
+    "and vofp_frozen are with own enrollment.",
     "personal_share": "Personal share: (own - stranger) / (own - shared), where the interval of "
     "the gain over shared is above zero.",
     "error_reduction": "Error reduction: the share of another system's errors that are gone; "

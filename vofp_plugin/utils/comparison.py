@@ -160,7 +160,9 @@ def _references(systems, system, cell):
         references["none"] = (system, _without_enrollment("none", cell))
         if 1 < cell.shots == system.own_shots(cell.condition)[-1]:
             references["k1"] = (system, cell._replace(shots=1))
-        references |= {name: (systems.get(name), cell) for name in REFERENCES if name != system.name}
+        references |= {
+            name: (systems.get(name), cell) for name in REFERENCES if name != system.name
+        }
     elif cell.shots:
         references["own"] = (system, cell._replace(enrollment="own"))
     return {

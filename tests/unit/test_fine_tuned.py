@@ -146,3 +146,17 @@ def test_enrollment_without_labels_is_refused(main_model, enrollment):
 def test_steps_that_cannot_be_done_are_refused(main_model, steps):
     with pytest.raises(ValueError, match="expected whole numbers"):
         FineTunedModel(main_model, {"all": ["*"]}, [0.1], steps)
+
+
+@torch.no_grad()
+def test_shared_model_answers_for_a_speaker_whose_steps_diverged(main_model, enrollment):
+    model, queries = make_model(main_model), torch.randn(2 * SPEAKERS, 21, 8)
+    model.setting = model.settings[-1]
+    weights = model.personalize(enrollment)
+    tuned = model(queries, weights)
+    weights["classifier.bias"][1] = torch.nan
+    answers = model(queries, weights)
+    lost = torch.tensor([False, False, True, True, False, False])
+    assert torch.equal(answers[lost], main_model(queries)[lost])
+    torch.testing.assert_close(answers[~lost], tuned[~lost])
+    assert not torch.allclose(tuned[lost], answers[lost], atol=0.01)

@@ -91,13 +91,12 @@ class KeywordSpottingBrain(PersonalizedBrain):
         Returns
         -------
         list of dict
-            `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers; None for both
-            if an answer is no finite number, as when gradient steps diverge.
+            `setting`, `shots`, and `accuracy` and `nll` (nats), macro over speakers.
         """
         self.on_evaluate_start()
         self.modules.eval()
         self.condition = condition
-        model, scores, diverged = self.modules.model, {}, set()
+        model, scores = self.modules.model, {}
         for batch in _draw_loader(draws):
             queries = self._queries(batch)
             for shots in self.hparams.test_shots:
@@ -106,19 +105,10 @@ class KeywordSpottingBrain(PersonalizedBrain):
                     adaptations = model.adaptations(enrollment, model.settings)
                     answers = [model(queries, weights) for weights in adaptations]
                 for index, log_probs in enumerate(answers):
-                    place = (shots, index)
-                    if log_probs.isfinite().all():
-                        place_scores = scores.setdefault(place, SpeakerScores())
-                        self._add(place_scores, batch, _answers(log_probs, batch))
-                    else:
-                        diverged.add(place)
-        nothing = {"accuracy": None, "nll": None}
+                    place_scores = scores.setdefault((shots, index), SpeakerScores())
+                    self._add(place_scores, batch, _answers(log_probs, batch))
         return [
-            {
-                "setting": setting,
-                "shots": shots,
-                **(nothing if (shots, index) in diverged else _macro(scores[shots, index])),
-            }
+            {"setting": setting, "shots": shots, **_macro(scores[shots, index])}
             for shots in self.hparams.test_shots
             for index, setting in enumerate(model.settings)
         ]

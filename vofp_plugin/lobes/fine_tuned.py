@@ -16,7 +16,8 @@ class FineTunedModel(AdaptedModel):
 
     Each speaker has copies of the weights, which run as injected weights. A speaker's loss is the
     mean cross-entropy over the enrollment, and the gradient of the sum over speakers is that of
-    each speaker alone. BatchNorm keeps its statistics.
+    each speaker alone. BatchNorm keeps its statistics. Where the steps of a speaker diverge, so
+    that an answer is no finite number, the shared model answers.
 
     Arguments
     ---------
@@ -79,9 +80,9 @@ class FineTunedModel(AdaptedModel):
         """
         if weights is None:
             return self.main_model(x)
-        with self._injectable(dict.fromkeys(name.rpartition(".")[0] for name in weights)):
-            with injected(self.main_model, weights):
-                return self.main_model(x)
+        log_probs = self._run(x, weights)
+        diverged = ~log_probs.isfinite().all(dim=1, keepdim=True)
+        return log_probs.where(~diverged, self.main_model(x)) if diverged.any() else log_probs
 
     def adaptations(self, enrollment, settings):
         """Fine-tunes; settings in a row that differ in `steps` alone, ascending, share them."""
@@ -108,6 +109,12 @@ class FineTunedModel(AdaptedModel):
             done = count
             yield {name: weight.detach().clone() for name, weight in weights.items()}
 
+    def _run(self, x, weights):
+        """Log-probabilities (N * Q, classes) with the tuned weights of N speakers."""
+        with self._injectable(dict.fromkeys(name.rpartition(".")[0] for name in weights)):
+            with injected(self.main_model, weights):
+                return self.main_model(x)
+
     def _copies(self, layers, num_speakers):
         """Leaf tensors that start from the shared weights, {parameter name: (N, *shape)}."""
         with self._injectable(self.layers[layers]) as specs:
@@ -119,7 +126,7 @@ class FineTunedModel(AdaptedModel):
 
     def _loss(self, enrollment, weights):
         """Sum over speakers of the mean cross-entropy over their utterances, in nats."""
-        log_probs = self(enrollment.feats.flatten(0, 1), weights)
+        log_probs = self._run(enrollment.feats.flatten(0, 1), weights)
         nll = nn.functional.nll_loss(log_probs, enrollment.labels.flatten(), reduction="none")
         present = enrollment.lens > 0
         nll = nll.view_as(present) * present

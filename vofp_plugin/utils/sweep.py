@@ -12,8 +12,7 @@ def mark_chosen(rows):
     Arguments
     ---------
     rows : list of dict
-        With `setting`, `condition`, `shots` and `nll`; of equal ones the first is chosen,
-        and none without an NLL.
+        With `setting`, `condition`, `shots` and `nll`; of equal ones the first is chosen.
 
     Returns
     -------
@@ -30,8 +29,6 @@ def mark_chosen(rows):
     best = {}
     for row in rows:
         place = row["condition"], row["shots"]
-        if row["nll"] is None:
-            continue
         if place not in best or row["nll"] < best[place]["nll"]:
             best[place] = row
     return [{**row, "chosen": row is best[row["condition"], row["shots"]]} for row in rows]

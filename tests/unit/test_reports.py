@@ -284,6 +284,17 @@ def other_noises(runs):
     runs[0]["evaluation"]["noises"] = ["rain.wav"]
 
 
+def other_samples(runs):
+    runs[0]["evaluation"]["test_samples"] = 4
+
+
+def other_samples_of_sampled_weights(runs):
+    for run in runs:
+        own = [entry for entry in run["calibration"] if entry["enrollment"] == "own"]
+        run["calibration"] += [{**entry, "enrollment": "own_sampled"} for entry in own]
+    other_samples(runs)
+
+
 def no_fold(runs):
     runs[0]["fold"] = None
 
@@ -292,6 +303,7 @@ def no_fold(runs):
     ("spoil", "message"),
     [
         (other_noises, r"evaluated with noises \['rain.wav'\] and \['white'\] \("),
+        (other_samples_of_sampled_weights, "evaluated with test_samples 4 and 8 ."),
         (no_fold, r"the folds \[0, 1\] and of an official split"),
         (other_settings, "runs of vofp with other settings: beta, such as beta 0.1 and 1.0 .fold"),
         (other_start, "vofp that start from a shared of other settings than the runs of it here"),
@@ -321,6 +333,12 @@ def test_start_that_is_among_the_runs_or_is_not_compared_changes_nothing(rows):
     for start in (made, "main_model 00000000"):
         start_from(runs, start)
         assert compare(runs) == rows
+
+
+def test_number_of_samples_of_what_draws_none_changes_nothing(rows):
+    runs = made_up_runs()
+    other_samples(runs)
+    assert compare(runs) == rows
 
 
 def test_table_shows_what_the_rows_say(rows):

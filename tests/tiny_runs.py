@@ -32,7 +32,8 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model may start from a trained one."""
-    unfrozen = ["--freeze_main_model=False"] if Path(yaml).stem.startswith(("vofp", "film")) else []
+    frozen = Path(yaml).name.startswith(("vofp", "film"))
+    unfrozen = ["--freeze_main_model=False"] if frozen else []
     return ["--start_folder=null", *unfrozen]
 
 

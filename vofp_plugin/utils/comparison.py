@@ -84,7 +84,7 @@ def compare(runs):
 def _hardest(runs):
     """The hardest fifth of the speakers, and the runs that had no part in choosing it.
 
-    Those of its seed had: `vofp_frozen` starts from the `shared` of the same seed.
+    Those of its seed had: `vofp_frozen`, say, starts from the `shared` of the same seed.
     """
     seeds = shared_by_seed(runs)
     if len(seeds) < 2:

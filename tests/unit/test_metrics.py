@@ -130,11 +130,16 @@ def test_harm_counts_more_than_the_margin_only():
 
 
 def test_hardest_fifth_does_not_depend_on_the_order():
-    accuracies = {f"s{i}": value for i, value in enumerate([0.9, 0.5, 0.7, 0.5, 0.8] * 2)}
+    scores = {f"s{i}": (value, 0.1) for i, value in enumerate([0.9, 0.5, 0.7, 0.5, 0.8] * 2)}
     expected = ["s1", "s3"]
-    assert hardest_fifth(accuracies) == expected
-    assert hardest_fifth(dict(reversed(accuracies.items()))) == expected
-    assert hardest_fifth({"a": 1.0, "b": 1.0}) == ["a"]
+    assert hardest_fifth(scores) == expected
+    assert hardest_fifth(dict(reversed(scores.items()))) == expected
+    assert hardest_fifth({"a": (1.0, 0.1), "b": (1.0, 0.1)}) == ["a"]
+
+
+def test_hardest_of_those_without_an_error_are_the_least_sure():
+    scores = dict.fromkeys("acdefghi", (1.0, 0.01)) | {"b": (0.9, 0.0), "j": (1.0, 0.3)}
+    assert hardest_fifth(scores) == ["b", "j"]
 
 
 def test_calibration_bins_are_brute_force_and_add_up():

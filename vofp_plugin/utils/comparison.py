@@ -53,8 +53,8 @@ def compare(runs):
       against first seed. Those of "shared_again" are of the second seed against the first.
 
     "shared" is the mean of its seeds. The last of several seeds chooses the subset "hardest", the
-    fifth of the speakers with its lowest quiet accuracy, and is therefore left out there, in all
-    systems.
+    fifth of the speakers with its lowest quiet accuracy, of equal ones with the highest NLL, and is
+    therefore left out there, in all systems.
 
     Arguments
     ---------
@@ -94,8 +94,10 @@ def _hardest(runs):
     if quiet not in chooser.cells:
         return [], runs
     speakers = chooser.speakers()
-    accuracies = chooser.values(quiet, "accuracy", speakers).tolist()
-    hardest = hardest_fifth(dict(zip(speakers, accuracies, strict=True)))
+    scores = zip(
+        *(chooser.values(quiet, score, speakers).tolist() for score in SCORES), strict=True
+    )
+    hardest = hardest_fifth(dict(zip(speakers, scores, strict=True)))
     choosing = {(run["fold"], run["seed"]) for run in last}
     others = [run for run in runs if (run["fold"], run["seed"]) not in choosing]
     folds = {(run["system"], run["fold"]) for run in others}

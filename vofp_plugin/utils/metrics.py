@@ -216,13 +216,16 @@ def harm(baseline, system, margin=0.01):
     return harmed / len(baseline), interval.low, interval.high
 
 
-def hardest_fifth(accuracies):
-    """Fifth of the speakers with the lowest accuracy, hardest first; ties go by name.
+def hardest_fifth(scores):
+    """Fifth of the speakers with the lowest accuracy, hardest first.
+
+    Where errors are rare most speakers have none. Of equal accuracies the higher NLL is harder, and
+    of these the earlier name.
 
     Arguments
     ---------
-    accuracies : dict
-        Accuracy of each speaker, ``{speaker: accuracy}``.
+    scores : dict
+        ``{speaker: (accuracy, nll)}``, the NLL in nats.
 
     Returns
     -------
@@ -231,11 +234,11 @@ def hardest_fifth(accuracies):
 
     Example
     -------
-    >>> hardest_fifth({"d": 0.9, "a": 0.8, "c": 0.7, "b": 0.7, "e": 1.0})
-    ['b']
+    >>> hardest_fifth({"d": (0.9, 0.3), "a": (0.8, 0.5), "c": (0.7, 0.9), "b": (0.7, 0.8)})
+    ['c']
     """
-    ranked = sorted(accuracies, key=lambda speaker: (accuracies[speaker], speaker))
-    return ranked[: max(1, len(ranked) // 5)]
+    ranked = sorted((accuracy, -nll, speaker) for speaker, (accuracy, nll) in scores.items())
+    return [speaker for _, _, speaker in ranked[: max(1, len(ranked) // 5)]]
 
 
 def calibration_bins(log_probs, targets, num_bins=15):

@@ -7,8 +7,8 @@ from made_up_rows import row
 
 from vofp_plugin.dataio.manifests import (
     MANIFEST_COLUMNS,
-    check_audio,
     drop_duplicates,
+    read_audio,
     read_manifest,
     utterance_row,
     write_manifest,
@@ -28,49 +28,49 @@ def write_lines(path, *lines):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
-def test_check_audio_counts_samples(tmp_path, suffix):
+def test_audio_is_read_from_any_format(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, noise(0), 16000)
-    assert check_audio(path) == 1600
+    assert len(read_audio(path)) == 1600
 
 
-def test_check_audio_takes_the_rate_asked_for(tmp_path):
+def test_audio_of_the_rate_asked_for(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(0), 8000)
-    assert check_audio(tmp_path / "a.wav", sample_rate=8000) == 1600
+    assert len(read_audio(tmp_path / "a.wav", sample_rate=8000)) == 1600
 
 
-def test_check_audio_refuses_a_cut_off_flac(tmp_path):
+def test_audio_that_is_cut_off_is_refused_in_flac(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, noise(0, 16000), 16000)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="a.flac"):
-        check_audio(path)
+        read_audio(path)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_check_audio_refuses_a_cut_off_wav(tmp_path, share):
+def test_audio_that_is_cut_off_is_refused_in_wav(tmp_path, share):
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(0, 16000), 16000)
     path.write_bytes(path.read_bytes()[: int(share * 32044)])
     with pytest.raises(ValueError, match="a.wav is cut off: its header tells of more samples"):
-        check_audio(path)
+        read_audio(path)
 
 
-def test_check_audio_refuses_two_channels(tmp_path):
+def test_two_channels_are_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([noise(0), noise(1)], axis=1), 16000)
     with pytest.raises(ValueError, match="a.wav has 2 channels; expected 1"):
-        check_audio(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav")
 
 
-def test_check_audio_refuses_infinite_samples(tmp_path):
+def test_infinite_samples_are_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", [0.0, np.inf, -np.inf], 16000, subtype="FLOAT")
     with pytest.raises(ValueError, match="a.wav holds NaN or infinite"):
-        check_audio(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav")
 
 
-def test_check_audio_names_a_missing_file(tmp_path):
+def test_missing_audio_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.wav does not exist"):
-        check_audio(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav")
 
 
 def test_utterance_row_is_relative_to_the_data_root(tmp_path):

@@ -127,7 +127,7 @@ class PersonalizedBrain(sb.Brain):
         """Computes the loss, and keeps its terms for the log."""
         log_probs, labels, kl, contrast = predictions
         nll = torch.nn.functional.nll_loss(log_probs, labels, reduction="none")
-        terms = self.hparams.elbo(nll.view(len(kl), -1), kl, self.optimizer_step)
+        terms = self.hparams.elbo(nll.view(len(kl), -1), kl)
         terms |= {"contrast": contrast, "loss": terms["loss"] + contrast}
         self.history.add(**{name: torch.as_tensor(value).item() for name, value in terms.items()})
         return terms["loss"]

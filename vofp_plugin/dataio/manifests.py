@@ -26,8 +26,8 @@ SILENCE = "silence"  # spk_id and command of rows that nobody speaks: never enro
 DATA_ROOT = "$data_root"
 
 
-def check_audio(path, sample_rate=16000):
-    """Decodes a mono audio file and refuses what training could not use.
+def read_audio(path, sample_rate=16000):
+    """Reads a mono audio file and refuses what training could not use.
 
     Arguments
     ---------
@@ -38,8 +38,8 @@ def check_audio(path, sample_rate=16000):
 
     Returns
     -------
-    int
-        Number of samples. Digital silence is allowed.
+    numpy.ndarray
+        The samples, float32, (L,). Digital silence is allowed.
 
     Raises
     ------
@@ -53,14 +53,9 @@ def check_audio(path, sample_rate=16000):
     -------
     >>> path = getfixture("tmp_path") / "a.wav"
     >>> soundfile.write(path, [0.0] * 8000, 16000)
-    >>> check_audio(path)
-    8000
+    >>> read_audio(path).shape
+    (8000,)
     """
-    return len(read_audio(path, sample_rate))
-
-
-def read_audio(path, sample_rate=16000):
-    """The samples of a file that passes `check_audio`, a float32 array of shape (L,)."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Audio file {path} does not exist; expected a wav or flac file.")
@@ -124,7 +119,7 @@ def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate
     Raises
     ------
     FileNotFoundError, ValueError
-        As `check_audio`.
+        As `read_audio`.
 
     Example
     -------

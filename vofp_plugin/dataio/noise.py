@@ -36,7 +36,7 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     FileNotFoundError
         If the folder holds no wav or flac file.
     ValueError
-        If a file is one that `check_audio` refuses, or is silent for a second or more.
+        If a file is one that `read_audio` refuses, or is silent for a second or more.
 
     Example
     -------

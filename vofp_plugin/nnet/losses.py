@@ -17,9 +17,7 @@ class Elbo(torch.nn.Module):
         Queries that one draw of the latent weights explains. The weights are the speaker's, so
         this is Q, the queries per speaker, not the size of the data set.
     beta : float
-        Weight of the KL term after the warm-up.
-    warmup_steps : int
-        Optimizer steps over which beta grows linearly from 0.
+        Weight of the KL term.
 
     Source
     ------
@@ -33,18 +31,16 @@ class Elbo(torch.nn.Module):
     (2.0, 1.0, 8.0)
     """
 
-    def __init__(self, num_data, beta=1.0, warmup_steps=0):
+    def __init__(self, num_data, beta=1.0):
         super().__init__()
-        if num_data < 1 or beta < 0 or warmup_steps < 0:
+        if num_data < 1 or beta < 0:
             raise ValueError(
-                f"Got num_data {num_data}, beta {beta}, warmup_steps {warmup_steps}; expected "
-                "num_data >= 1 and the others >= 0."
+                f"Got num_data {num_data} and beta {beta}; expected num_data >= 1 and beta >= 0."
             )
         self.num_data = num_data
         self.beta = beta
-        self.warmup_steps = warmup_steps
 
-    def forward(self, nll, kl, step=None):
+    def forward(self, nll, kl):
         """Computes the loss and its terms.
 
         Arguments
@@ -53,29 +49,20 @@ class Elbo(torch.nn.Module):
             Negative log-likelihood of each query, (N, Q), in nats.
         kl : torch.Tensor
             KL divergence of each speaker, summed over weights, (N,), in nats.
-        step : int
-            Optimizer steps done, for the warm-up; without it the warm-up is over.
 
         Returns
         -------
         dict
-            Scalars "loss", "nll" and "kl" (nats) and the float "beta" in force.
+            Scalars "loss", "nll" and "kl" (nats).
         """
         if nll.dim() != 2 or kl.shape != nll.shape[:1]:
             raise ValueError(
                 f"Got nll of shape {tuple(nll.shape)} and kl of shape {tuple(kl.shape)}; expected "
                 "(speakers, queries) and (speakers,)."
             )
-        beta = self.beta * self.warmth(step)
-        terms = {"nll": nll.mean(), "kl": kl.mean(), "beta": beta}
-        terms["loss"] = terms["nll"] + beta * terms["kl"] / self.num_data
+        terms = {"nll": nll.mean(), "kl": kl.mean()}
+        terms["loss"] = terms["nll"] + self.beta * terms["kl"] / self.num_data
         return terms
-
-    def warmth(self, step):
-        """Share of beta in force after `step` optimizer steps, in [0, 1]."""
-        if step is None or self.warmup_steps == 0:
-            return 1.0
-        return min(1.0, step / self.warmup_steps)
 
 
 class SpeakerContrast(torch.nn.Module):

@@ -287,6 +287,14 @@ def test_folder_of_another_run_is_left_alone(refuse, run_folder, message, option
     assert folder_contents(run_folder) == before
 
 
+def test_results_without_their_checkpoints_are_left_alone(refuse, run_folder):
+    """A new training beside them would look finished before it is."""
+    shutil.rmtree(run_folder / "save")
+    before = folder_contents(run_folder)
+    refuse("run holds the results of a training, but no checkpoint of it. Give another")
+    assert folder_contents(run_folder) == before
+
+
 def test_folder_of_another_yaml_is_left_alone(refuse, run_folder):
     before = folder_contents(run_folder)
     refuse(r"other settings: .*max_shots 6 \(now 0\)", yaml="shared.yaml")

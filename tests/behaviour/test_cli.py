@@ -105,9 +105,29 @@ def no_bins(folder):
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
+def bad_bins(folder):
+    metrics = made_up_run("vofp")
+    metrics["calibration"][0]["bins"] = [[None, 0.0, 0.0]]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def no_queries(folder):
+    metrics = made_up_run("vofp")
+    metrics["per_speaker"][0]["num_queries"] = None
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def no_conditions(folder):
+    metrics = made_up_run("vofp")
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "conditions": []}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (bad_bins, "has bins of none, K = 0, quiet that are no rows of three numbers"),
+        (no_queries, "num_queries None for speaker anna"),
+        (no_conditions, "has conditions []"),
         (no_share, "accuracy 95.0 for speaker anna"),
         (speaker_twice, "has a speaker twice"),
         (no_settings, "has settings None"),

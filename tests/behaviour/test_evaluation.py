@@ -175,6 +175,13 @@ def test_test_only_refuses_what_nothing_was_chosen_for(tuned, google_corpus, cac
         run_google("fine_tuned.yaml", google_corpus, tuned[0], cache_folder, *options)
 
 
+@pytest.mark.parametrize("text", ["[{", '[{"setting": {}}]', "null", "[1]"])
+def test_damaged_sweep_is_named(tmp_path, text):
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(ValueError, match="Cannot read .*sweep.json .* train again"):
+        load_sweep(tmp_path / "sweep.json")
+
+
 def test_adapted_model_trains_as_the_shared_one(tuned, google_corpus, cache_folder, tmp_path):
     shared = run_google("shared.yaml", google_corpus, tmp_path, cache_folder)
     losses = [epoch["train_nll"] for epoch in shared["training"]["epochs"]]

@@ -119,6 +119,16 @@ def test_damaged_weights_are_told(finished_run, tmp_path):
         KeywordSpotter.from_hparams(folder)
 
 
+def test_weights_of_another_model_are_refused(finished_run, tmp_path):
+    """Be they too few: what they lack would stay random."""
+    folder = shutil.copytree(finished_run / "pretrained", tmp_path / "other")
+    state = torch.load(folder / "model.ckpt", weights_only=True)
+    main = {name: tensor for name, tensor in state.items() if name.startswith("main_model.")}
+    torch.save(main, folder / "model.ckpt")
+    with pytest.raises(ValueError, match="Missing key.* is damaged or of another model: start"):
+        KeywordSpotter.from_hparams(folder)
+
+
 def test_weights_of_a_profile_are_made_once(spotter, wavs):
     profiles = [spotter.enroll(wavs[:1]), spotter.enroll(wavs[1:])]
     model = spotter.mods.model

@@ -123,6 +123,11 @@ def test_option_that_cannot_be_followed_is_refused(run_with):
             run_with("--data_parallel_backend")
 
 
+def test_option_that_would_do_nothing_is_refused(run_with):
+    with pytest.raises(ValueError, match="Got --remove_vector_weight_decay, which .* leave it out"):
+        run_with("--remove_vector_weight_decay")
+
+
 def test_accumulated_batches_are_drawn_apart_and_the_schedule_ends_with_the_training(run_with):
     schedule = torch.optim.lr_scheduler.OneCycleLR
     with patch.object(base, "seeded", side_effect=base.seeded) as seeds:

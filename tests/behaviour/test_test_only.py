@@ -75,11 +75,47 @@ def test_manifest_of_the_same_name_does_not_replace_results(
     }
 
 
+@pytest.mark.parametrize("name", ["save", "manifests", "pretrained"])
+def test_manifest_named_as_a_folder_of_the_run_is_refused(
+    run_folder, google_corpus, cache_folder, tmp_path, name
+):
+    annotation = shutil.copy(run_folder / "manifests" / "test.csv", tmp_path / f"{name}.csv")
+    options = ("--test_only", f"--test_annotation={annotation}")
+    before = folder_contents(run_folder)
+    with pytest.raises(ValueError, match=f"the results would go to .*{name}, .* another name"):
+        run_google("vofp.yaml", google_corpus, run_folder, cache_folder, *options)
+    assert folder_contents(run_folder) == before
+
+
 def test_speakers_that_are_known_are_told(run_folder, google_corpus, cache_folder, caplog):
     annotation = f"--test_annotation={run_folder / 'manifests' / 'train.csv'}"
     options = ("--test_only", annotation, "--test_shots=[2]")
     run_google("vofp.yaml", google_corpus, run_folder, cache_folder, *options)
     assert "10 of the 10 speakers to be asked were seen in training" in caplog.text
+
+
+@pytest.fixture
+def run_elsewhere(google_corpus, cache_folder, tmp_path):
+    """Arguments of a finished run whose manifests are in a folder of their own."""
+    place = f'--prepare={{"save_folder": "{tmp_path}/elsewhere"}}'
+    arguments = ("vofp.yaml", google_corpus, tmp_path / "run", cache_folder, place)
+    run_google(*arguments)
+    return arguments
+
+
+def test_speakers_are_known_wherever_the_manifests_are(run_elsewhere, tmp_path, caplog):
+    annotation = tmp_path / "elsewhere" / "train.csv"
+    run_google(*run_elsewhere, "--test_only", f"--test_annotation={annotation}")
+    assert "10 of the 10 speakers to be asked were seen in training" in caplog.text
+
+
+def test_nobody_is_called_unseen_without_the_manifests_of_the_training(
+    run_folder, google_corpus, cache_folder, tmp_path, caplog
+):
+    annotation = shutil.move(run_folder / "manifests" / "train.csv", tmp_path / "known.csv")
+    options = ("--test_only", f"--test_annotation={annotation}", "--test_shots=[2]")
+    run_google("vofp.yaml", google_corpus, run_folder, cache_folder, *options)
+    assert "cannot tell whether the speakers to be asked were seen in training" in caplog.text
 
 
 def test_last_checkpoint_is_tested(run_folder, google_corpus, cache_folder):

@@ -161,6 +161,12 @@ def test_too_few_speakers_are_refused():
         make_sampler({"anna": 9, SILENCE: 9})
 
 
+@pytest.mark.parametrize("fraction", [-0.1, 20])
+def test_share_that_is_none_is_refused(fraction):
+    with pytest.raises(ValueError, match=f"Got none_fraction {fraction}; expected a share, from 0"):
+        EpisodeBatchSampler(["a"] * 4 + ["b"] * 4, EpisodeShape(2, 1, 1), 1, none_fraction=fraction)
+
+
 def test_few_speakers_are_drawn_more_than_once():
     sizes = {"anna": 9, "ben": 9}
     speakers = speakers_of(sizes)

@@ -10,7 +10,7 @@ import torch
 from speechbrain.lobes.features import Fbank
 from voices import RATE, utter
 
-from vofp_plugin.dataio import quality
+from vofp_plugin.dataio import features, quality
 from vofp_plugin.dataio.bad_enrollment import BadCondition
 from vofp_plugin.dataio.features import FrontEnd, NoiseCondition, cached_features
 from vofp_plugin.dataio.noise import coloured_noise, load_noises, mix, random_chunks
@@ -181,6 +181,24 @@ def test_cache_is_renewed_when_the_noise_changes(tmp_path, rows, front_end):
     for condition in conditions:
         cached_features(rows, front_end, tmp_path / "cache", condition)
     assert len(caches(tmp_path / "cache")) == 6
+
+
+def test_cache_is_renewed_when_the_code_changes(tmp_path, rows, front_end, monkeypatch):
+    """Of how noise is added, or clips are cut, which no setting tells."""
+    condition = NoiseCondition(load_noises(None, "test", seconds=4.0), [5.0, 10.0])
+    cached_features(rows, front_end, tmp_path / "cache", condition)
+    monkeypatch.setattr(features, "mix", lambda wav, noise, snr: wav + noise)
+    cached_features(rows, front_end, tmp_path / "cache", condition)
+    assert len(caches(tmp_path / "cache")) == 2
+    pad = torch.nn.functional.pad
+    fits = {
+        "cut at the start": lambda wav: pad(wav[-16000:], (0, max(0, 16000 - len(wav)))),
+        "padded in front": lambda wav: pad(wav[:16000], (max(0, 16000 - len(wav)), 0)),
+    }
+    for fit in fits.values():
+        monkeypatch.setattr(front_end, "fit", fit)
+        cached_features(rows, front_end, tmp_path / "cache", condition)
+    assert len(caches(tmp_path / "cache")) == 4
 
 
 def test_nothing_remains_when_a_clip_is_refused(tmp_path, rows, front_end):

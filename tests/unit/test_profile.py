@@ -239,9 +239,18 @@ def without(key):
     return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != key})
 
 
+def turn_covariances(text):
+    """To what no voice has: variances below zero."""
+    content = json.loads(text)
+    for voice in content["voices"]:
+        voice["covariance"] = [[-10 * x for x in row] for row in voice["covariance"]]
+    return json.dumps(content)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        turn_covariances,
         lambda text: "",
         lambda text: text[: len(text) // 2],
         lambda text: "[1, 2]",

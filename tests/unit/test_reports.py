@@ -433,6 +433,21 @@ def test_comparison_is_written(tmp_path, rows):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
 
+def test_unequal_numbers_of_parameters_are_told(tmp_path, caplog):
+    runs = made_up_runs()
+    write_comparison(runs, tmp_path)
+    assert "expected as many" not in caplog.text
+    for run in runs:
+        if run["system"] == "shared_large":
+            run["model"]["parameters"] = 1500
+    write_comparison(runs, tmp_path)
+    assert (
+        "shared_large has 1,500 parameters, vofp 2,000; expected as many, within 5" in caplog.text
+    )
+    page = (tmp_path / "comparison.md").read_text()
+    assert "- Parameters: shared 2,000, shared_large 1,500, vofp 2,000" in page
+
+
 def test_recorded_rows_replace_those_of_their_label(tmp_path, rows):
     path = tmp_path / "results.csv"
     record_rows(path, "first", rows)

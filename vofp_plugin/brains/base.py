@@ -64,6 +64,11 @@ class PersonalizedBrain(sb.Brain):
             raise ValueError(
                 "Got a speaker_contrast for a model without an encoder: leave it out, by null."
             )
+        if self.remove_vector_weight_decay:
+            raise ValueError(
+                "Got --remove_vector_weight_decay, which SpeechBrain follows only in optimizers of "
+                "its own making: leave it out."
+            )
         compiling = ("compile", "jit", "compile_module_keys", "jit_module_keys")
         for option in compiling:
             if getattr(self, option):

@@ -101,7 +101,7 @@ class EpisodeBatchSampler(Sampler):
     Raises
     ------
     ValueError
-        If there are fewer than two speakers.
+        If there are fewer than two speakers, or `none_fraction` is no share.
 
     Example
     -------
@@ -125,6 +125,8 @@ class EpisodeBatchSampler(Sampler):
         self.seed = seed
         self.rank = rank
         self.epoch = 0
+        if not 0 <= none_fraction <= 1:
+            raise ValueError(f"Got none_fraction {none_fraction}; expected a share, from 0 to 1.")
         if len(self.items) < 2:
             raise ValueError(
                 f"Got {len(self.items)} speakers to train on; expected at least 2. Use more data."

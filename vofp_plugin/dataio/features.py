@@ -1,7 +1,8 @@
 """Features computed once: log-mels of every utterance of a manifest, cached on disk.
 
 A cache is one array (utterances, T, F) in the order of the manifest. Its name is a digest of the
-audio files (path, size, time), the front end and the noise, so a changed input makes a new one.
+audio files (path, size, time), the front end and the noise, so a changed input makes a new one, and
+so does changed code.
 """
 
 import hashlib
@@ -79,12 +80,19 @@ class FrontEnd:
         """Computes features (B, T, F) of clips (B, L)."""
         return self.compute_features(wavs)
 
-    def fingerprint(self):
-        """What this front end makes of a fixed signal, as text: changes when any setting does."""
-        signal = torch.randn(1, self.num_samples, generator=torch.Generator().manual_seed(0))
-        signal *= 10 ** torch.linspace(0, -6, self.num_samples)  # from loud to all but silent
-        rounded = (self(signal).double() * 100).round().sum(dim=1).tolist()
-        return json.dumps([self.sample_rate, self.num_samples, rounded])
+    def fingerprint(self, noise_condition=None):
+        """What is made of fixed clips, too long and too short, as text.
+
+        Changes when any setting does, and when the code does.
+        """
+        length, part = self.num_samples, self.num_samples // 5
+        signal = torch.randn(length + part, generator=torch.Generator().manual_seed(0))
+        signal *= 10 ** torch.linspace(0, -6, len(signal))  # from loud to all but silent
+        clips = [self.fit(signal), self.fit(signal[: length - part])]
+        if noise_condition is not None:
+            clips = [noise_condition.add(clip, {"ID": "", "spk_id": ""}) for clip in clips]
+        rounded = (self(torch.stack(clips)).double() * 100).round().sum(dim=1).tolist()
+        return json.dumps([self.sample_rate, length, rounded])
 
 
 class NoiseCondition:
@@ -177,7 +185,7 @@ def _compute(rows, front_end, noise_condition, batch_size):
 
 def cache_key(rows, front_end, noise_condition):
     """Digest of all that the features of manifest rows depend on."""
-    digest = hashlib.sha256(front_end.fingerprint().encode())
+    digest = hashlib.sha256(front_end.fingerprint(noise_condition).encode())
     if noise_condition is not None:
         digest.update(noise_condition.fingerprint().encode())
     for row in rows:

@@ -246,6 +246,7 @@ def _profile(content, empty):
     num_used = sum(not quality.refused for quality in qualities)
     if len(voices) != num_used:
         raise ValueError(f"{len(voices)} voices of {num_used} utterances")
+    assess_agreement(voices)  # refuses what is no covariance
     return Profile(content["model_digest"], summary, qualities, voices)
 
 

@@ -68,7 +68,7 @@ class WholeCheckpointer(Checkpointer):
             raise RuntimeError(
                 f"Cannot load the checkpoint in {self.checkpoints_dir} ({reason_of(error)}). It "
                 "was made by another model or is damaged. Give another --output_folder, or delete "
-                "that folder to train anew."
+                f"{self.checkpoints_dir.parent} to train anew."
             ) from error
 
     def _new_checkpoint_dirpath(self):

@@ -18,7 +18,6 @@ TRAINING_OPTIONS = (
     "nonfinite_patience",
     "grad_accumulation_factor",
     "optimizer_step_limit",
-    "remove_vector_weight_decay",
 )
 BASE = re.compile(
     r"""(?:\s*(?:\#.*|---)\n)*\s*base:[ \t]*["']?([^\s"'\#]+)["']?[ \t]*(?:\#.*)?(?:\n|$)"""
@@ -29,6 +28,9 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
     loadables:
         model: !ref <model>
         label_encoder: !ref <label_encoder>
+    custom_hooks:  # SpeechBrain's own would leave at random what is lacking
+        model: !name:speechbrain.utils.checkpoints.torch_recovery
+            end_of_epoch: True
 """
 
 

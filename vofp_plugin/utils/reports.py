@@ -4,6 +4,8 @@ import json
 import math
 from pathlib import Path
 
+from speechbrain.utils.logger import get_logger
+
 from vofp_plugin.utils.comparison import compare
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.plots import (
@@ -15,8 +17,10 @@ from vofp_plugin.utils.plots import (
     plot_training,
     save_figure,
 )
-from vofp_plugin.utils.pooling import SHARED, SHARED_AGAIN, Cell, pool_systems
+from vofp_plugin.utils.pooling import SHARED, SHARED_AGAIN, VOFP, Cell, pool_systems
 from vofp_plugin.utils.tables import comparison_table, headline_table
+
+logger = get_logger(__name__)
 
 SCHEMA_VERSION = 2
 METRICS_KEYS = (
@@ -98,14 +102,25 @@ def check_metrics(metrics, source):
             f"{source} has settings {metrics['settings']}, expected {{key: value}}; evaluate the "
             "run again"
         )
+    if not isinstance(metrics["conditions"], dict):
+        raise ValueError(
+            f"{source} has conditions {metrics['conditions']}, expected {{name: condition}}; "
+            "evaluate the run again"
+        )
     for entry in metrics["calibration"]:
         _check_keys(entry, CALIBRATION_KEYS, f"{source}, calibration")
+        if not entry["bins"] or not all(map(_is_bin, entry["bins"])):
+            place = f"{entry['enrollment']}, K = {entry['shots']}, {entry['condition']}"
+            raise ValueError(
+                f"{source} has bins of {place} that are no rows of three numbers; evaluate the run "
+                "again"
+            )
     if not metrics["per_speaker"]:
         raise ValueError(f"{source} has an empty per_speaker list, expected scores of speakers")
     for entry in metrics["per_speaker"]:
         _check_keys(entry, SPEAKER_KEYS, f"{source}, per_speaker")
-        for key in ("accuracy", "nll"):
-            if not isinstance(entry[key], int | float) or not math.isfinite(entry[key]):
+        for key in ("accuracy", "nll", "num_queries"):
+            if not _is_number(entry[key]):
                 raise ValueError(
                     f"{source} has {key} {entry[key]} for speaker {entry['speaker']}, expected a "
                     "finite number; the training may have diverged"
@@ -194,8 +209,23 @@ def write_comparison(runs, folder):
     }
     facts = {"Recipe": runs[0]["recipe"], "Runs": len(runs)}
     facts["Folds"] = ", ".join(str(fold) for fold in sorted({run["fold"] for run in runs}))
+    parameters = {run["system"]: run["model"]["parameters"] for run in runs if "model" in run}
+    facts["Parameters"] = ", ".join(f"{name} {parameters[name]:,}" for name in sorted(parameters))
+    _warn_of_unequal_parameters(parameters)
     _write_page(folder / "comparison.md", "Comparison of systems", facts, rows, figures)
     return rows
+
+
+def _warn_of_unequal_parameters(parameters):
+    """Says so if "shared_large" is no model of as many parameters as "vofp", by more than 5 %."""
+    large, vofp = (parameters.get(name) for name in ("shared_large", VOFP))
+    if large and vofp and not 0.95 <= large / vofp <= 1.05:
+        logger.warning(
+            "shared_large has %s parameters, vofp %s; expected as many, within 5 %%: train it with "
+            "other --channels.",
+            f"{large:,}",
+            f"{vofp:,}",
+        )
 
 
 def _refuse_constant(name):
@@ -206,6 +236,14 @@ def _check_keys(entry, keys, source):
     missing = [key for key in keys if key not in entry]
     if missing:
         raise ValueError(f"{source} lacks {missing}, expected {list(keys)}; evaluate the run again")
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_bin(row):
+    return isinstance(row, list) and len(row) == 3 and all(map(_is_number, row))
 
 
 def _finite(value):

@@ -16,6 +16,7 @@ from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.pooling import made_like
 
 CLASS_FILE = "classes.txt"
+FOLDERS = ("save", "manifests", "pretrained")  # of every run
 # Settings that may differ when a run is started again: they change nothing in its training.
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
@@ -33,7 +34,7 @@ RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test
 
 
 def check_folder(hparams, yaml_file, overrides, test_only):
-    """Refuses an output folder with checkpoints that other settings made, or with none to test.
+    """Refuses an output folder with checkpoints that other settings made, or with none of a run.
 
     Their numbers would be reported as those of these settings. A test is of a finished run, by its
     YAML, and may change what is asked, but not the model.
@@ -49,6 +50,11 @@ def check_folder(hparams, yaml_file, overrides, test_only):
     folder = hparams["output_folder"]
     if test_only:
         _check_finished(hparams, Path(yaml_file).stem)
+    elif (Path(folder) / "metrics.json").is_file() and not has_checkpoint(folder):
+        raise ValueError(  # a new training would look finished before it is
+            f"{folder} holds the results of a training, but no checkpoint of it. Give another "
+            "--output_folder, or delete that folder to train anew."
+        )
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not has_checkpoint(folder):
         return
@@ -93,6 +99,11 @@ def annotation_folder(hparams):
     """Folder for the results of a test: within that of the run, named after its manifest."""
     annotation = str(hparams["test_annotation"] or "null")
     folder = Path(hparams["output_folder"]) / Path(hparams["test_annotation"] or "test").stem
+    if folder.name in FOLDERS:
+        raise ValueError(
+            f"Got --test_annotation={annotation}, by whose name the results would go to {folder}, "
+            "which holds other things of the run; give the file another name."
+        )
     before = folder / "hyperparams.yaml"
     if before.is_file():
         old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"") or "null"

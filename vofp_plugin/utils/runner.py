@@ -303,10 +303,16 @@ def _check_start(folder, hparams, manifests, classes):
 
 def _warn_of_known_speakers(hparams, rows):
     """Says so if some of the speakers to be asked are no unseen ones."""
-    folder = Path(hparams["output_folder"]) / "manifests"
-    paths = [folder / f"{split}.csv" for split in ("train", "valid")]
-    manifests = [read_manifest(path) for path in paths if path.is_file()]
-    seen = set().union(*(speakers_of(manifest.values()) for manifest in manifests))
+    paths = manifest_paths(hparams["prepare"]["save_folder"])
+    if not (paths["train"].is_file() and paths["valid"].is_file()):
+        logger.warning(
+            "Found no %s and %s, so this cannot tell whether the speakers to be asked were seen in "
+            "training.",
+            paths["train"],
+            paths["valid"],
+        )
+        return
+    seen = set().union(*(speakers_of(read_manifest(paths[x]).values()) for x in ("train", "valid")))
     asked = speakers_of(rows)
     if seen & asked:
         logger.warning(

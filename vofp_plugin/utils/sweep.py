@@ -5,6 +5,8 @@ from pathlib import Path
 
 from vofp_plugin.utils.files import whole_file
 
+KEYS = ("condition", "setting", "shots", "accuracy", "nll", "chosen")
+
 
 def mark_chosen(rows):
     """Marks the setting of the lowest NLL in every condition and for every K.
@@ -84,10 +86,19 @@ def load_sweep(path):
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If it is damaged.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"Found no {path}, which holds the settings that were chosen on validation speakers; "
             "train again, which resumes after the last epoch."
         )
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [{key: row[key] for key in KEYS} for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Cannot read the sweep in {path} ({error!r}); train again, which resumes after the "
+            "last epoch."
+        ) from error

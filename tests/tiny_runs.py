@@ -60,7 +60,8 @@ def run_google(*arguments):
 def train_google(*arguments, **environment):
     """Command and options of the Google recipe as a user's process, for `subprocess`."""
     command = [sys.executable, "train.py", *google_arguments(*arguments)]
-    return command, {"cwd": GOOGLE, "env": {**os.environ, "OMP_NUM_THREADS": "1", **environment}}
+    own = {name: value for name, value in os.environ.items() if name != "SB_LOG_LEVEL"}
+    return command, {"cwd": GOOGLE, "env": {**own, "OMP_NUM_THREADS": "1", **environment}}
 
 
 def scores_of(metrics, enrollment, shots):

@@ -277,8 +277,11 @@ def run_folder(finished_run, tmp_path):
         (r"other settings: fold 0 \(now 1\)", ("--test_only", "--fold=1")),
         (r"other settings: targets \S+: channel classifier: full \(now", (CHANNELS,)),
         (r"other settings: main .* \(now .*channels: 16", ("--main={channels: 16}",)),
-        (r"other settings: noise !new:.* \(now", ("--noise={probability: 0.3}",)),
-        (r"other settings: episodes !name:.* \(now", ("--episodes={none_fraction: 0.5}",)),
+        (r"settings: noise .*probability: 0.7.* \(now .*: 0.3", ("--noise={probability: 0.3}",)),
+        (
+            r"settings: episodes .*none_.*: 0.2\S* .*now .*: 0.5",
+            ("--episodes={none_fraction: 0.5}",),
+        ),
     ],
 )
 def test_folder_of_another_run_is_left_alone(refuse, run_folder, message, options):

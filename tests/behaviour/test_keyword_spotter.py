@@ -125,8 +125,42 @@ def test_weights_of_another_model_are_refused(finished_run, tmp_path):
     state = torch.load(folder / "model.ckpt", weights_only=True)
     main = {name: tensor for name, tensor in state.items() if name.startswith("main_model.")}
     torch.save(main, folder / "model.ckpt")
-    with pytest.raises(ValueError, match="Missing key.* is damaged or of another model: start"):
+    with pytest.raises(ValueError, match="Missing key.* is damaged, or of another model"):
         KeywordSpotter.from_hparams(folder)
+
+
+def test_folder_of_the_run_is_not_the_one_to_load(finished_run):
+    with pytest.raises(ValueError, match="Got the folder of a run; expected .*/pretrained"):
+        KeywordSpotter.from_hparams(finished_run)
+
+
+def test_code_that_python_does_not_find_is_no_damage(finished_run, tmp_path):
+    folder = shutil.copytree(finished_run / "pretrained", tmp_path / "mine")
+    text = (folder / "hyperparams.yaml").read_text()
+    text = text.replace("vofp_plugin.lobes.ds_cnn.DSCNN", "nowhere_to_be_found.DSCNN")
+    (folder / "hyperparams.yaml").write_text(text)
+    with pytest.raises(ImportError, match="nowhere_to_be_found.* add its folder to PYTHONPATH"):
+        KeywordSpotter.from_hparams(folder)
+
+
+def test_profile_is_read_for_the_model_of_the_spotter(spotter, wavs, tmp_path):
+    profile = spotter.enroll(wavs)
+    profile.save(tmp_path / "anna.json")
+    loaded = spotter.load_profile(tmp_path / "anna.json")
+    own, again = (spotter.classify_batch(wavs, p)[0] for p in (profile, loaded))
+    assert torch.equal(own, again)
+
+
+def test_samples_that_are_not_read_are_told(spotter, wavs, caplog):
+    spotter.classify_batch([torch.nn.functional.pad(wavs[0], (0, 4000))])
+    assert "are read" not in caplog.text
+    spotter.classify_batch([torch.nn.functional.pad(wavs[0], (0, 16000))])
+    assert "Query 1 has 2.0 s, of which the middle 1.0 s are read" in caplog.text
+
+
+def test_one_waveform_is_no_batch(spotter, wavs):
+    with pytest.raises(ValueError, match=r"Got waveforms of shape \(16000,\); expected \(B, L\)"):
+        spotter.classify_batch(wavs[0])
 
 
 def test_weights_of_a_profile_are_made_once(spotter, wavs):

@@ -276,6 +276,42 @@ def test_google_partial_copy_leaves_classes_out_with_a_warning(google, tmp_path,
         assert left_out in caplog.text
 
 
+def test_google_tells_of_files_that_are_no_utterances(google, tmp_path, caplog):
+    data_folder = google_tree(tmp_path / "data", noise_s=3)
+    first = data_folder / FIRST_FILE["google"]
+    first.rename(first.with_suffix(".WAV"))
+    google.prepare_google_speech_commands(data_folder, tmp_path / "save")
+    assert counts(read_all(tmp_path / "save")) == {"up": 16, "go": 16, "cat": 16}
+    assert "Left out" not in caplog.text
+    (data_folder / "go" / f".{first.name}").write_text("what a Mac leaves on other disks")
+    (data_folder / "go" / "anna_1.wav").touch()
+    (data_folder / "go" / "anna_nohash_1.mp3").touch()
+    google.prepare_google_speech_commands(data_folder, tmp_path / "other")
+    assert "Left out, no WORD/SPEAKER_nohash_N.wav (or .flac): 2, such as" in caplog.text
+    assert str(data_folder / "go" / "anna_1.wav") in caplog.text
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_all_broken_files_are_told_at_once(request, tmp_path, name):
+    data_folder = TREES[name](tmp_path / "data")
+    first = data_folder / FIRST_FILE[name]
+    broken = [first, *(path for path in sorted(first.parent.iterdir()) if path != first)][:4]
+    for path in broken:
+        break_rate(path)
+    with pytest.raises(ValueError, match="Got 4 audio files that cannot be used: Audio") as error:
+        prepare(request, name, data_folder, tmp_path / "save")
+    assert sum(str(path) in str(error.value) for path in broken) == 3
+    assert not (tmp_path / "save").exists()
+
+
+def test_google_speaker_named_as_nobody_is_refused(google, tmp_path):
+    data_folder = google_tree(tmp_path / "data")
+    first = data_folder / FIRST_FILE["google"]
+    first.rename(first.with_name(f"{SILENCE}_nohash_0.wav"))
+    with pytest.raises(ValueError, match="Got a speaker named 'silence', which stands for nobody"):
+        google.prepare_google_speech_commands(data_folder, tmp_path / "save")
+
+
 def test_google_35_classes_are_the_words_of_the_release(google, tmp_path):
     assert len(set(google.WORDS)) == 35
     data_folder = google_tree(tmp_path / "data", ["up", "visual", "sushi"])

@@ -13,6 +13,8 @@ import soundfile
 import torch
 from voices import utter
 
+from vofp_plugin.dataio.manifests import read_manifest
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md")]
 RECIPES = ROOT / "recipes"
@@ -31,12 +33,20 @@ def test_the_python_of_the_readme_runs(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = code_blocks(ROOT / "README.md", "python")
     snippet = "\n".join(block for block in blocks if TRAINED_RUN not in block)
+    recording = tmp_path / "new_speakers" / "up" / "anna_nohash_0.wav"
+    recording.parent.mkdir(parents=True)
+    soundfile.write(recording, utter().numpy(), 16000)
     names = {}
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["log_probs"].shape == (8, 10)
     torch.testing.assert_close(names["plain"](names["queries"]), names["log_probs"])
     (printed,) = re.findall(r"print\(.*\)  # (.*)", snippet)
     assert capsys.readouterr().out.strip() == printed
+    (row,) = read_manifest("new_speakers.csv", "new_speakers").values()
+    assert (row["spk_id"], row["command"], row["wav"]) == (
+        *("anna", "up"),
+        "new_speakers/up/anna_nohash_0.wav",
+    )
 
 
 def test_the_python_of_the_readme_for_a_trained_run_runs(monkeypatch, tmp_path, finished_run):

@@ -36,7 +36,7 @@ def test_embedding_is_pooled_features_layers_and_the_answer():
 
 def test_channels_of_layers_over_frames_are_their_last_dimension():
     frames = nn.Sequential(nn.Linear(8, 6), nn.LayerNorm(6))
-    last = nn.Sequential(frames, nn.AdaptiveAvgPool2d((1, 5)), nn.Flatten(1))
+    last = nn.Sequential(frames, nn.AdaptiveAvgPool2d((1, 5)), nn.Flatten(1), nn.LogSoftmax(1))
     embedding = ActivationEmbedding(last, ["0.*"], num_features=8)
     assert embedding.size == 2 * (8 + 6 + 6) + 5
 
@@ -97,6 +97,25 @@ def test_every_parameter_gets_a_gradient():
     (log_probs[:, 0].sum() + kl.sum()).backward()
     still = [n for n, p in personalized.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
+
+
+def test_layer_of_several_outputs_is_refused():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = nn.GRU(40, 3, batch_first=True)
+
+        def forward(self, x):
+            return self.gru(x)[0][:, -1].log_softmax(dim=1)
+
+    with pytest.raises(TypeError, match="A GRU gives a tuple; expected layers that give one"):
+        ActivationEmbedding(Recurrent(), ["gru"])
+
+
+def test_logits_are_refused():
+    main_model = nn.Sequential(nn.Flatten(), nn.Linear(101 * 40, 3))
+    with pytest.raises(ValueError, match="total probability of .*; expected 1: apply log_softmax"):
+        ActivationEmbedding(main_model, ["1"])
 
 
 def test_pattern_that_matches_nothing_is_refused():

@@ -117,6 +117,17 @@ def test_first_pattern_that_matches_gives_the_form():
     assert type(forms["blocks.0.depthwise.conv.weight"]) is LowRank
 
 
+def test_pattern_without_a_form_is_left_out():
+    targets = {"*": "channel"}
+    names = list(HyperPersonalizer(small_main_model(), targets, CODE_SIZE).forms)
+    assert (
+        list(HyperPersonalizer(small_main_model(), {**targets, "0": None}, CODE_SIZE).forms)
+        == names
+    )
+    with pytest.raises(ValueError, match="Got no targets"):
+        HyperPersonalizer(small_main_model(), {"*": None}, CODE_SIZE)
+
+
 def test_posterior_starts_with_the_spread_asked_for():
     hyper_personalizer = HyperPersonalizer(
         small_main_model(), {"*": "full"}, CODE_SIZE, posterior_std=0.2

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from speechbrain.utils.logger import get_logger
+from tqdm import tqdm
 
 from vofp_plugin.utils.files import whole_file
 
@@ -142,6 +143,48 @@ def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate
         "transcript": command if transcript is None else transcript,
         "audio_hash": hashlib.sha1(samples.tobytes()).hexdigest(),
     }
+
+
+def utterance_rows(utterances, data_root):
+    """Makes the manifest rows of many utterances, and tells of all that are refused at once.
+
+    Arguments
+    ---------
+    utterances : list of tuple
+        (path, spk_id, command) or (path, spk_id, command, transcript) of each.
+    data_root : str or Path
+        Folder that ``$data_root`` will stand for.
+
+    Returns
+    -------
+    list of dict
+        As of `utterance_row`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_audio`, if files are refused.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> soundfile.write(folder / "yes.wav", [0.0] * 8000, 16000)
+    >>> utterance_rows([(folder / "yes.wav", "ann", "yes")], folder)[0]["spk_id"]
+    'ann'
+    """
+    rows, errors = [], []
+    for path, *facts in tqdm(utterances, desc="Checking audio", unit="file", disable=None):
+        try:
+            rows.append(utterance_row(path, data_root, *facts))
+        except (OSError, ValueError) as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise ValueError(
+            f"Got {len(errors)} audio files that cannot be used: " + " ".join(map(str, errors[:3]))
+        ) from errors[0]
+    if errors:
+        raise errors[0]
+    return rows
 
 
 def drop_duplicates(rows):

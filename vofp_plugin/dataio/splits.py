@@ -199,6 +199,10 @@ def write_splits(rows, save_folder, fold, num_folds=5, speakers=None):
     split_rows = {split: [] for split in SPLITS}
     for row in rows:
         silent = row["spk_id"] == SILENCE
+        if silent and "split" not in row:
+            raise ValueError(
+                f"Got a speaker named {SILENCE!r}, which stands for nobody ({row['wav']}): rename."
+            )
         split = row["split"] if silent else speaker_split.get(row["spk_id"])
         if split is None:
             raise ValueError(f"Speaker {row['spk_id']} is in no split; expected one of {SPLITS}.")

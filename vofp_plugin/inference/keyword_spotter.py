@@ -6,7 +6,7 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 
-from vofp_plugin.inference.profile import check_wavs, enroll
+from vofp_plugin.inference.profile import check_wavs, enroll, load_profile
 from vofp_plugin.utils.files import reason_of
 
 
@@ -61,20 +61,30 @@ class KeywordSpotter(Pretrained):
         FileNotFoundError
             If there is no such folder; SpeechBrain's would look for it on a hub.
         ValueError
-            If the weights are damaged or of another model.
+            If the weights are damaged or of another model, or this is the folder around it.
+        ImportError
+            If Python does not find the code of the main model.
         """
         if not Path(source).is_dir():
             raise FileNotFoundError(
                 f"Found no folder {source}; expected the folder `pretrained` of a finished run."
             )
+        if (Path(source) / "pretrained").is_dir():
+            raise ValueError(f"Got the folder of a run; expected {Path(source) / 'pretrained'}.")
         try:
             return super().from_hparams(str(source), *args, **kwargs)
         except OSError:  # says what was not found
             raise
+        except ImportError as error:
+            raise ImportError(
+                f"The keyword spotter in {source} needs code that Python does not find "
+                f"({error}): install it, or add its folder to PYTHONPATH."
+            ) from error
         except Exception as error:  # a damaged file may fail in any way
             raise ValueError(
-                f"Cannot load the keyword spotter in {source} ({reason_of(error)}). It is damaged "
-                "or of another model: start its training again, which writes it anew."
+                f"Cannot load the keyword spotter in {source} ({reason_of(error)}). It is damaged, "
+                "or of another model or version of vofp_plugin: start its training again, which "
+                "writes it anew."
             ) from error
 
     def load_audio(self, path, savedir=None):
@@ -117,6 +127,10 @@ class KeywordSpotter(Pretrained):
             )
         return enroll(self.mods.model, self.hparams.front_end, wavs, self._classes(words))
 
+    def load_profile(self, path):
+        """Reads a profile that was saved; errors are those of `load_profile`."""
+        return load_profile(path, self.mods.model)
+
     @torch.no_grad()
     def classify_batch(self, wavs, profile=None):
         """Answers clips.
@@ -149,8 +163,10 @@ class KeywordSpotter(Pretrained):
         """
         if len(wavs) == 0:
             raise ValueError("Got no waveform to answer; expected at least one.")
-        check_wavs(wavs, "Query")
+        if isinstance(wavs, torch.Tensor) and wavs.dim() != 2:
+            raise ValueError(f"Got waveforms of shape {tuple(wavs.shape)}; expected (B, L).")
         model, front_end = self.mods.model, self.hparams.front_end
+        check_wavs(wavs, "Query", front_end)
         feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
         weights = None if profile is None else self._weights(profile)
         with self.inference_ctx:

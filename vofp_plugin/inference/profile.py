@@ -122,7 +122,7 @@ class Profile(NamedTuple):
             If the model is in training mode.
         """
         _check_model(self, model)
-        _check_input(model, wavs, labels)
+        _check_input(model, front_end, wavs, labels)
         summary, qualities, voices = self.summary, list(self.qualities), list(self.voices)
         for place, wav in enumerate(wavs):
             clip = front_end.fit(wav.detach().cpu().float())
@@ -296,7 +296,7 @@ def _other_model(whose, digest, model):
     )
 
 
-def _check_input(model, wavs, labels):
+def _check_input(model, front_end, wavs, labels):
     if model.training:
         raise RuntimeError("Got a model in training mode; call model.eval() before enrolling.")
     if isinstance(wavs, torch.Tensor) or len(wavs) == 0:
@@ -308,7 +308,7 @@ def _check_input(model, wavs, labels):
     if (labels is not None) != model.encoder.labelled:
         got, expected = ("no labels", "labels") if model.encoder.labelled else ("labels", "none")
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
-    check_wavs(wavs, "Waveform")
+    check_wavs(wavs, "Waveform", front_end)
     if labels is not None:
         _check_labels(labels, model.encoder.num_words)
 
@@ -322,8 +322,10 @@ def _check_labels(labels, classes):
             )
 
 
-def check_wavs(wavs, name):
+def check_wavs(wavs, name, front_end):
     """Refuses what are no waveforms of one channel, in float samples of full scale 1.
+
+    Says so where a third or more of one will not be read, since it is longer than a clip.
 
     Arguments
     ---------
@@ -331,6 +333,7 @@ def check_wavs(wavs, name):
         (L,) each.
     name : str
         Of one of them, for the message.
+    front_end : FrontEnd
 
     Raises
     ------
@@ -341,10 +344,19 @@ def check_wavs(wavs, name):
 
     Example
     -------
-    >>> check_wavs([torch.zeros(16000)], "Query")
+    >>> from vofp_plugin.dataio.features import FrontEnd
+    >>> check_wavs([torch.zeros(16000)], "Query", FrontEnd(None))
     """
     for number, wav in enumerate(wavs, start=1):
         _check_wav(wav, f"{name} {number}")
+        if len(wav) >= 1.5 * front_end.num_samples:
+            logger.warning(
+                "%s %d has %.1f s, of which the middle %.1f s are read: cut out the word.",
+                name,
+                number,
+                len(wav) / front_end.sample_rate,
+                front_end.num_samples / front_end.sample_rate,
+            )
 
 
 def _check_wav(wav, name):

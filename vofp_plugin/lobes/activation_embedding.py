@@ -82,6 +82,11 @@ class ActivationEmbedding(nn.Module):
         pooled = [mean_and_std_over_time(x.transpose(1, 2))]
 
         def keep(layer, inputs, output):
+            if not isinstance(output, torch.Tensor):
+                raise TypeError(
+                    f"A {type(layer).__name__} gives a {type(output).__name__}; expected layers "
+                    "that give one tensor: name others."
+                )
             if output.dim() == 2:
                 pooled.append(inputs[0].clone())  # a layer behind it may work in place
             if isinstance(layer, nn.Linear | nn.LayerNorm):
@@ -101,7 +106,14 @@ class ActivationEmbedding(nn.Module):
         (main_model,) = self._main_model
         clip = next(main_model.parameters()).new_zeros(1, 101, num_features)
         with evaluation_mode(main_model):
-            return self._activations(clip)
+            activations, answers = self._activations(clip)
+        total = answers.sum(dim=1).item()
+        if abs(total - 1) > 0.01:
+            raise ValueError(
+                f"The main model's answers have a total probability of {total:g}; expected 1: "
+                "apply log_softmax to logits."
+            )
+        return activations, answers
 
 
 def mean_and_std_over_time(x):

@@ -28,8 +28,8 @@ class HyperPersonalizer(nn.Module):
     main_model : torch.nn.Module
         The model to personalize.
     targets : dict
-        {fnmatch pattern on layer names: form}, form one of "full", "low_rank", "channel". The
-        first pattern that matches a layer gives its form.
+        {fnmatch pattern on layer names: form}, form one of "full", "low_rank", "channel", or None
+        to leave the pattern out. The first pattern that matches a layer gives its form.
     code_size : int
         D.
     mode : str
@@ -86,6 +86,7 @@ class HyperPersonalizer(nn.Module):
         _check_choice("mode", mode, ("residual", "replace"))
         _check_choice("posterior", posterior, ("gaussian", "delta"))
         _check_positive(prior_std=prior_std, posterior_std=posterior_std, rank=rank)
+        targets = {pattern: form for pattern, form in targets.items() if form is not None}
         self.mode = mode
         self.prior_std = prior_std if mode == "residual" else 1.0
         self.forms = _make_forms(inject_(main_model, targets), targets, rank)

@@ -1,6 +1,7 @@
 """Run folder: which settings made the run in it, and what it leaves for inference."""
 
 import json
+import os
 from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
@@ -75,7 +76,7 @@ def check_folder(hparams, yaml_file, overrides, test_only):
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings: "
-            + ", ".join(f"{key} {_short(old[key])} (now {_short(new[key])})" for key in changed)
+            + ", ".join(f"{key} {_differing(old[key], new[key])}" for key in changed)
             + ". Give another --output_folder, delete that folder, or give the settings of its run."
         )
 
@@ -177,5 +178,14 @@ def write_pretrained(checkpoint, folder):
             partial.write_bytes(content)
 
 
-def _short(text, most=60):
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _differing(old, new, most=60):
+    """Two texts, cut to where they differ if they are long."""
+    start = max(0, len(os.path.commonprefix([old, new])) - most // 2)
+    if max(len(old), len(new)) <= most:
+        start = 0
+    return f"{_cut(old, start, most)} (now {_cut(new, start, most)})"
+
+
+def _cut(text, start, most):
+    end = start + most
+    return ("..." if start else "") + text[start:end] + ("..." if end < len(text) else "")

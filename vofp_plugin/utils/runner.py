@@ -96,6 +96,7 @@ def main(prepare):
     try:
         run(prepare)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        logger.setLevel("DEBUG")  # SpeechBrain's level, INFO, is that of the console too
         logger.debug("The run ended with an error.", exc_info=True)
         # HyperPyYAML puts the class in front of the arguments of a TypeError.
         parts = error.args if isinstance(error, TypeError) else [error]
@@ -231,7 +232,8 @@ def class_encoder(hparams, manifests, test_only):
         if unknown:
             raise ValueError(
                 f"The {split} manifest has classes that the model does not know: "
-                f"{', '.join(unknown)}. It knows: {', '.join(encoder.lab2ind)}."
+                f"{', '.join(unknown)}. It knows: {', '.join(encoder.lab2ind)}. Leave the rows of "
+                "the others out, or choose another --fold."
             )
     return encoder
 
@@ -365,7 +367,7 @@ def _evaluate(brain, draws, conditions, metrics):
         "test_draws": brain.hparams.test_draws,
         "largest_shots": max(brain.hparams.test_shots),  # on which it depends who asks what
         "eval_precision": brain.eval_precision,
-        "noises": noise_names(brain.hparams.noise_folder),
+        "noises": noise_names(brain.hparams.noise_folder) if _hears_noise(brain.hparams) else [],
     }
     metrics["per_speaker"], metrics["calibration"] = [], []
     for name, condition in conditions.items():
@@ -380,6 +382,10 @@ def _evaluate(brain, draws, conditions, metrics):
     last = brain.history.epochs[-1]
     metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
     metrics["results"] = compare([metrics])
+
+
+def _hears_noise(hparams):
+    return any(hparams.conditions.values()) or bool(hparams.bad_enrollments)
 
 
 def _training(brain):

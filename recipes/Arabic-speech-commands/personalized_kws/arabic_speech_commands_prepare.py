@@ -11,9 +11,7 @@ small-footprint keyword spotting. Engineering Applications of Artificial Intelli
 
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_table, utterance_row
+from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_table, utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 
 LISTS = ("train.csv", "val.csv", "test.csv")
@@ -53,10 +51,7 @@ def prepare_arabic_speech_commands(data_folder, save_folder, fold=0, num_folds=5
     if is_prepared(save_folder, options):
         return
     listed = listed_utterances(data_folder)
-    rows = [
-        utterance_row(path, data_folder, speaker_of(path), word)
-        for path, word in tqdm(listed, desc="Checking audio", unit="file", disable=None)
-    ]
+    rows = utterance_rows([(path, speaker_of(path), word) for path, word in listed], data_folder)
     write_splits(rows, save_folder, fold, num_folds)
     mark_prepared(save_folder, options)
 

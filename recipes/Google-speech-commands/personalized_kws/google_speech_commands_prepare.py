@@ -18,7 +18,7 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, SILENCE, utterance_row
+from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, SILENCE, utterance_row, utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, stable_shuffle, write_splits
 
 logger = get_logger(__name__)
@@ -102,10 +102,10 @@ def prepare_google_speech_commands(
         )
     official = official_speakers(data_folder, utterances) if fold is None else None
     chosen = choose_utterances(utterances, classes)
-    rows = [
-        utterance_row(path, data_folder, speaker_of(path), command, transcript=path.parent.name)
-        for path, command in tqdm(chosen, desc="Checking audio", unit="file", disable=None)
-    ]
+    rows = utterance_rows(
+        [(path, speaker_of(path), command, path.parent.name) for path, command in chosen],
+        data_folder,
+    )
     if classes == 12:
         num_keywords = sum(row["command"] != UNKNOWN for row in rows)
         rows += silence_rows(data_folder, num_keywords)
@@ -114,12 +114,21 @@ def prepare_google_speech_commands(
 
 
 def find_utterances(data_folder):
-    """Paths of all utterances, sorted; none if the folder is not there."""
-    return sorted(
+    """Paths of all utterances, sorted; none if the folder is not there. Says what it leaves out."""
+    entries = sorted(Path(data_folder).glob("[!_.]*/[!.]*"))
+    utterances = [
         path
-        for path in Path(data_folder).glob("*/*_nohash_*")
-        if path.suffix in AUDIO_SUFFIXES and not path.parent.name.startswith("_")
-    )
+        for path in entries
+        if "_nohash_" in path.name and path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    others = sorted({*entries} - {*utterances})
+    if others:
+        logger.warning(
+            "Left out, no WORD/SPEAKER_nohash_N.wav (or .flac): %d, such as %s",
+            len(others),
+            others[0],
+        )
+    return utterances
 
 
 def speaker_of(path):

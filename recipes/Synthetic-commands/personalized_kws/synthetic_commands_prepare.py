@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vofp_plugin.dataio.manifests import utterance_row
+from vofp_plugin.dataio.manifests import utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 from vofp_plugin.dataio.synthetic import make_corpus
 
@@ -45,7 +43,6 @@ def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, sk
     utterances = make_corpus(data_folder)
     if is_prepared(save_folder, options):
         return
-    progress = tqdm(utterances, desc="Checking audio", unit="file", disable=None)
-    rows = [utterance_row(path, data_folder, speaker, word) for path, speaker, word in progress]
+    rows = utterance_rows(utterances, data_folder)
     write_splits(rows, save_folder, fold, num_folds)
     mark_prepared(save_folder, options)

@@ -97,16 +97,11 @@ def check_metrics(metrics, source):
             "again with this version of vofp_plugin"
         )
     _check_keys(metrics, METRICS_KEYS, source)
-    if not isinstance(metrics["settings"], dict):
-        raise ValueError(
-            f"{source} has settings {metrics['settings']}, expected {{key: value}}; evaluate the "
-            "run again"
-        )
-    if not isinstance(metrics["conditions"], dict):
-        raise ValueError(
-            f"{source} has conditions {metrics['conditions']}, expected {{name: condition}}; "
-            "evaluate the run again"
-        )
+    for key in ("settings", "conditions"):
+        if not isinstance(metrics[key], dict):
+            raise ValueError(
+                f"{source} has {key} {metrics[key]}, expected {{name: value}}; evaluate the run again"
+            )
     for entry in metrics["calibration"]:
         _check_keys(entry, CALIBRATION_KEYS, f"{source}, calibration")
         if not entry["bins"] or not all(map(_is_bin, entry["bins"])):

@@ -100,7 +100,8 @@ def check_metrics(metrics, source):
     for key in ("settings", "conditions"):
         if not isinstance(metrics[key], dict):
             raise ValueError(
-                f"{source} has {key} {metrics[key]}, expected {{name: value}}; evaluate the run again"
+                f"{source} has {key} {metrics[key]}, expected {{name: value}}; evaluate the run "
+                "again"
             )
     for entry in metrics["calibration"]:
         _check_keys(entry, CALIBRATION_KEYS, f"{source}, calibration")

@@ -213,8 +213,8 @@ def read_manifests(hparams, test_only):
         if missing:
             raise FileNotFoundError(
                 f"Found no {missing[0]}, nor {len(missing) - 1} others of {path}; is --data_folder "
-                "the folder that $data_root stands for? If the files are gone, delete prepared.json "
-                "beside it to prepare again."
+                "the folder that $data_root stands for? If the files are gone, delete the "
+                "prepared.json beside it to prepare again."
             )
         manifests[split] = [{"ID": name, **row} for name, row in rows.items()]
     return manifests

@@ -46,11 +46,11 @@ LEGEND = {
     "": "Means over unseen speakers; in brackets the 95 % interval over speakers (bootstrap; of "
     "harm Wilson's), in parentheses p of the exact sign-flip test where there are fewer than 20 "
     "speakers. Both take the trainings as they are: what another seed would change is not in them. "
-    "`shared` is the mean of its seeds; on the hardest fifth, without the one that chose it. "
-    "Answers: a query counts once in every enrollment draw.",
+    "`shared` is the mean of its seeds; the last of them chose the hardest fifth, and is left out "
+    "there. Answers: a query counts once in every enrollment draw.",
     "vs_": "vs: this row minus that one, paired by speaker, in points of accuracy, or in "
-    "nats, where less is better. Stranger, none, own and K = 1 (own) are of the same system; vofp "
-    "and vofp_frozen are with own enrollment.",
+    "nats, where less is better. To stranger, none, own and K = 1 (own enrollment) the system is "
+    "compared with itself, to vofp and vofp_frozen with their own enrollment.",
     "personal_share": "Personal share: (own - stranger) / (own - shared), where the interval of "
     "the gain over shared is above zero.",
     "error_reduction": "Error reduction: the share of another system's errors that are gone; "

@@ -87,7 +87,7 @@ def make_draws(rows, max_shots, num_draws=20, min_queries=3, max_queries=40, see
         raise ValueError(
             f"Got {len(enough)} speakers with at least {max_shots} + {min_queries} utterances (the "
             f"most that a speaker has is {longest}); expected at least 2. Lower the largest K in "
-            "`test_shots` or use a larger manifest."
+            "`test_shots`, or use a larger manifest or another --fold."
         )
     return [
         draw

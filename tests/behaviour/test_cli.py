@@ -12,13 +12,17 @@ from vofp_plugin.cli import main
 from vofp_plugin.utils.reports import write_report
 
 
+def write(folder, metrics):
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
 @pytest.fixture
 def folders(tmp_path):
     folders = []
     for index, metrics in enumerate(made_up_runs()):
         folders.append(str(tmp_path / f"run{index}"))
         (tmp_path / f"run{index}").mkdir()
-        (tmp_path / f"run{index}" / "metrics.json").write_text(json.dumps(metrics))
+        write(tmp_path / f"run{index}", metrics)
     return folders
 
 
@@ -59,11 +63,11 @@ def cut_file(folder):
 
 
 def not_a_number(folder):
-    (folder / "metrics.json").write_text(json.dumps({"schema_version": float("nan")}))
+    write(folder, {"schema_version": float("nan")})
 
 
 def other_version(folder):
-    (folder / "metrics.json").write_text(json.dumps({"schema_version": 1}))
+    write(folder, {"schema_version": 1})
 
 
 def a_list(folder):
@@ -73,53 +77,53 @@ def a_list(folder):
 def missing_key(folder):
     metrics = made_up_run("vofp")
     del metrics["per_speaker"]
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def missing_score(folder):
     metrics = made_up_run("vofp")
     metrics["per_speaker"][0]["nll"] = None
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def no_share(folder):
     metrics = made_up_run("vofp")
     metrics["per_speaker"][0]["accuracy"] = 95.0
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def speaker_twice(folder):
     metrics = made_up_run("vofp")
     metrics["per_speaker"].append(metrics["per_speaker"][0])
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def no_settings(folder):
     metrics = made_up_run("vofp")
-    (folder / "metrics.json").write_text(json.dumps({**metrics, "settings": None}))
+    write(folder, {**metrics, "settings": None})
 
 
 def no_bins(folder):
     metrics = made_up_run("vofp")
     del metrics["calibration"][0]["bins"]
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def bad_bins(folder):
     metrics = made_up_run("vofp")
     metrics["calibration"][0]["bins"] = [[None, 0.0, 0.0]]
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def no_queries(folder):
     metrics = made_up_run("vofp")
     metrics["per_speaker"][0]["num_queries"] = None
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write(folder, metrics)
 
 
 def no_conditions(folder):
     metrics = made_up_run("vofp")
-    (folder / "metrics.json").write_text(json.dumps({**metrics, "conditions": []}))
+    write(folder, {**metrics, "conditions": []})
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import time
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.activation_embedding import ActivationEmbedding
-from vofp_plugin.lobes.ds_cnn import DSCNN
+from vofp_plugin.lobes.baselines.fine_tuned import FineTunedModel
+from vofp_plugin.lobes.embeddings import ActivationEmbedding
 from vofp_plugin.lobes.enrollment import Enrollment, EnrollmentEncoder
-from vofp_plugin.lobes.fine_tuned import FineTunedModel
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
+from vofp_plugin.lobes.models.ds_cnn import DSCNN
 from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.nnet.injection import inject_, injected, weight_specs
 

@@ -18,9 +18,9 @@ import re
 import sys
 from pathlib import Path
 
+from vofp_plugin.evaluation.records import COLUMNS, read_rows
+from vofp_plugin.evaluation.tables import legend, section_tables
 from vofp_plugin.utils.files import whole_file
-from vofp_plugin.utils.records import COLUMNS, read_rows
-from vofp_plugin.utils.tables import legend, section_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 START = re.compile(r"<!-- table: (.*?) *-->")

@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 import soundfile
 
-from vofp_plugin.dataio.synthetic import make_corpus
+from vofp_plugin.dataio.corpora.synthetic import make_corpus
 
 WORDS = ("down", "left", "up")
 SPEAKERS = tuple(f"{number:08x}" for number in range(15))  # 10 train, 2 valid and 3 test

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from unittest.mock import patch
 
-from vofp_plugin.utils.runner import run
+from vofp_plugin.runs.runner import run
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 GOOGLE = RECIPES / "Google-speech-commands" / "personalized_kws"
@@ -53,7 +53,7 @@ def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
 def run_google(*arguments):
     """Runs the Google recipe in this process, but draws no plots; see `google_arguments`."""
     module, function = load_prepare(GOOGLE)
-    with patch("vofp_plugin.utils.reports.save_figure"):
+    with patch("vofp_plugin.evaluation.reports.save_figure"):
         return run(getattr(module, function), google_arguments(*arguments))
 
 

@@ -13,9 +13,9 @@ from hyperpyyaml import load_hyperpyyaml
 from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
 from tiny_runs import RECIPES, TINY, from_scratch, load_prepare
 
-from vofp_plugin.dataio.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
-from vofp_plugin.utils.reports import read_metrics
-from vofp_plugin.utils.runner import run
+from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
+from vofp_plugin.evaluation.reports import read_metrics
+from vofp_plugin.runs.runner import run
 
 FRAGMENTS = RECIPES.parent / "hparams"
 CORPORA = {

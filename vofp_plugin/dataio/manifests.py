@@ -12,85 +12,17 @@ import math
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-import soundfile
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
+from vofp_plugin.dataio.audio import read_audio
 from vofp_plugin.utils.files import whole_file
 
 logger = get_logger(__name__)
 
 MANIFEST_COLUMNS = ("ID", "duration", "start", "stop", "wav", "spk_id", "command", "transcript")
-AUDIO_SUFFIXES = (".wav", ".flac")
 SILENCE = "silence"  # spk_id and command of rows that nobody speaks: never enrolled nor scored
 DATA_ROOT = "$data_root"
-
-
-def read_audio(path, sample_rate=16000):
-    """Reads a mono audio file and refuses what training could not use.
-
-    Arguments
-    ---------
-    path : str or Path
-        File in a format that soundfile reads (wav, flac, ogg).
-    sample_rate : int
-        The only sampling rate accepted, in Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        The samples, float32, (L,). Digital silence is allowed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is undecodable, cut off or empty, has another rate or more than one channel, or
-        holds NaN or infinite samples.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "a.wav"
-    >>> soundfile.write(path, [0.0] * 8000, 16000)
-    >>> read_audio(path).shape
-    (8000,)
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Audio file {path} does not exist; expected a wav or flac file.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"Audio file {path} is empty (0 bytes). Restore or delete it.")
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check_format(path, file, sample_rate)
-            samples = file.read(dtype="float32")
-    except soundfile.SoundFileError as error:
-        raise ValueError(
-            f"Audio file {path} cannot be decoded ({error}). Restore or delete it."
-        ) from error
-    if not np.isfinite(samples).all():
-        raise ValueError(f"Audio file {path} holds NaN or infinite samples. Restore or delete it.")
-    return samples
-
-
-def _check_format(path, file, sample_rate):
-    """Refuses an open sound file by what its header says."""
-    if file.samplerate != sample_rate:
-        raise ValueError(
-            f"Audio file {path} has {file.samplerate} Hz; expected {sample_rate} Hz. Resample it."
-        )
-    if file.channels != 1:
-        raise ValueError(
-            f"Audio file {path} has {file.channels} channels; expected 1. Mix it down to mono."
-        )
-    if "should be" in file.extra_info:  # what libsndfile says of a WAV that ends too early
-        raise ValueError(
-            f"Audio file {path} is cut off: its header tells of more samples. Restore or delete it."
-        )
-    if file.frames == 0:
-        raise ValueError(f"Audio file {path} is empty (0 samples). Restore or delete it.")
 
 
 def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate=16000):

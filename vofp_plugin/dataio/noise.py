@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_audio
+from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, read_audio
 
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls as 1 / frequency ** exponent
 PARTS = ("train", "test")

@@ -6,7 +6,8 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 
-from vofp_plugin.inference.profile import check_wavs, enroll, load_profile
+from vofp_plugin.dataio.audio import check_wavs
+from vofp_plugin.inference.profile import enroll, load_profile
 from vofp_plugin.utils.files import reason_of
 
 
@@ -19,9 +20,9 @@ class KeywordSpotter(Pretrained):
     -------
     >>> from speechbrain.dataio.encoder import CategoricalEncoder
     >>> from speechbrain.lobes.features import Fbank
-    >>> from vofp_plugin.dataio.features import FrontEnd
-    >>> from vofp_plugin.lobes.activation_embedding import ActivationEmbedding
-    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
+    >>> from vofp_plugin.dataio.front_end import FrontEnd
+    >>> from vofp_plugin.lobes.embeddings import ActivationEmbedding
+    >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
     >>> from vofp_plugin.lobes.enrollment import EnrollmentEncoder
     >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
     >>> from vofp_plugin.lobes.personalized import PersonalizedModel

@@ -15,6 +15,7 @@ import torch
 from speechbrain.utils.logger import get_logger
 
 from vofp_plugin.dataio.agreement import BLANK_VOICE, assess_agreement, voice_of
+from vofp_plugin.dataio.audio import check_wavs
 from vofp_plugin.dataio.quality import Quality, assess
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.files import reason_of, whole_file
@@ -22,7 +23,6 @@ from vofp_plugin.utils.files import reason_of, whole_file
 logger = get_logger(__name__)
 
 SCHEMA_VERSION = 1
-HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
 class Profile(NamedTuple):
@@ -42,9 +42,10 @@ class Profile(NamedTuple):
     Example
     -------
     >>> from speechbrain.lobes.features import Fbank
-    >>> from vofp_plugin.dataio.features import FrontEnd
-    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
-    >>> from vofp_plugin.lobes.enrollment import ConvEmbedding, EnrollmentEncoder
+    >>> from vofp_plugin.dataio.front_end import FrontEnd
+    >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.embeddings import ConvEmbedding
+    >>> from vofp_plugin.lobes.enrollment import EnrollmentEncoder
     >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
     >>> from vofp_plugin.lobes.personalized import PersonalizedModel
     >>> main_model = DSCNN(num_classes=10)
@@ -320,61 +321,6 @@ def _check_labels(labels, classes):
                 f"Got the label {label!r}; expected the class of a word, a whole number from 0 to "
                 f"{classes - 1}."
             )
-
-
-def check_wavs(wavs, name, front_end):
-    """Refuses what are no waveforms of one channel, in float samples of full scale 1.
-
-    Says so where a third or more of one will not be read, since it is longer than a clip.
-
-    Arguments
-    ---------
-    wavs : list of torch.Tensor
-        (L,) each.
-    name : str
-        Of one of them, for the message.
-    front_end : FrontEnd
-
-    Raises
-    ------
-    TypeError
-        If one is no float tensor.
-    ValueError
-        If one has another shape, is empty, holds NaN, or is far above full scale.
-
-    Example
-    -------
-    >>> from vofp_plugin.dataio.features import FrontEnd
-    >>> check_wavs([torch.zeros(16000)], "Query", FrontEnd(None))
-    """
-    for number, wav in enumerate(wavs, start=1):
-        _check_wav(wav, f"{name} {number}")
-        if len(wav) >= 1.5 * front_end.num_samples:
-            logger.warning(
-                "%s %d has %.1f s, of which the middle %.1f s are read: cut out the word.",
-                name,
-                number,
-                len(wav) / front_end.sample_rate,
-                front_end.num_samples / front_end.sample_rate,
-            )
-
-
-def _check_wav(wav, name):
-    if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
-        got = f"a tensor of {wav.dtype}" if isinstance(wav, torch.Tensor) else type(wav).__name__
-        raise TypeError(f"{name} is {got}; expected a float tensor (L,), full scale at 1.")
-    if wav.dim() != 1:
-        raise ValueError(f"{name} has shape {tuple(wav.shape)}; expected (L,): take one channel.")
-    if len(wav) == 0:
-        raise ValueError(f"{name} is empty; expected about 1 s of speech: record it again.")
-    if not wav.isfinite().all():
-        raise ValueError(f"{name} holds NaN or infinite samples: record it again.")
-    peak = wav.abs().max().item()
-    if peak > HIGHEST_PEAK:
-        raise ValueError(
-            f"{name} has samples of {peak:g}; expected full scale at 1: divide 16-bit integers by "
-            "32768."
-        )
 
 
 def _empty_summary(model):

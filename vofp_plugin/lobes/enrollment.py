@@ -64,73 +64,6 @@ class Summary(NamedTuple):
         return self.precisions.squeeze(1) > 0
 
 
-class ConvEmbedding(nn.Module):
-    """Small convolutional utterance embedding whose padding changes nothing.
-
-    Frames beyond an utterance's length are zero before every convolution, normalization works
-    on single frames, and the mean and standard deviation are taken over its own frames.
-
-    Arguments
-    ---------
-    input_size : int
-        Features F.
-    channels : int
-        Channels C of every convolution.
-    kernel_sizes : list of int
-        Frames seen by each convolution, odd.
-    strides : list of int
-        Stride of each convolution, in frames of its input.
-    lin_neurons : int
-        Size of the embedding.
-
-    Raises
-    ------
-    ValueError
-        If a kernel size is even or there are not as many strides.
-
-    Example
-    -------
-    >>> ConvEmbedding(40, lin_neurons=16)(torch.rand(3, 101, 40), torch.ones(3)).shape
-    torch.Size([3, 1, 16])
-    """
-
-    def __init__(
-        self,
-        input_size=40,
-        channels=64,
-        kernel_sizes=(5, 5, 3),
-        strides=(2, 2, 1),
-        lin_neurons=64,
-    ):
-        super().__init__()
-        if len(strides) != len(kernel_sizes) or not all(size % 2 for size in kernel_sizes):
-            raise ValueError(
-                f"Got kernel_sizes {kernel_sizes} and strides {strides}; expected odd kernel sizes "
-                "and as many strides as kernel sizes."
-            )
-        self.input_norm = nn.LayerNorm(input_size)
-        sizes = [input_size] + [channels] * (len(kernel_sizes) - 1)
-        # 2-D of height 1: channels-last, as (B, T, F) is, they train far faster than 1-D ones.
-        self.convs = nn.ModuleList(
-            nn.Conv2d(size, channels, (1, kernel), (1, stride), padding=(0, kernel // 2))
-            for size, kernel, stride in zip(sizes, kernel_sizes, strides, strict=True)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in kernel_sizes)
-        self.out = nn.Linear(2 * channels, lin_neurons)
-        self.size = lin_neurons
-
-    def forward(self, x, lens):
-        """Maps `x` (B, T, F) with relative lengths `lens` (B,) to embeddings (B, 1, D)."""
-        x = self.input_norm(x)
-        num_frames = (lens * x.shape[1]).round().clamp(min=1)
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = x * frame_mask(num_frames, x)
-            x = conv(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
-            x = norm(x).relu()
-            num_frames = (num_frames / conv.stride[1]).ceil()
-        return self.out(mean_and_std(x, frame_mask(num_frames, x))).unsqueeze(1)
-
-
 class EnrollmentEncoder(nn.Module):
     """Encodes enrollment utterances to one normalized code per speaker.
 
@@ -303,31 +236,3 @@ def _check_labels(enrollment, num_classes):
             f"Got enrollment labels of shape {tuple(labels.shape)} from {labels.min()} to "
             f"{labels.max()}; expected {tuple(enrollment.lens.shape)}, from 0 to {num_classes - 1}."
         )
-
-
-def frame_mask(num_frames, x):
-    """Mask (B, T, 1) of the frames of `x` (B, T, C) that belong to `num_frames` (B,).
-
-    Example
-    -------
-    >>> frame_mask(torch.tensor([1, 3]), torch.zeros(2, 3, 5)).squeeze(-1)
-    tensor([[ True, False, False],
-            [ True,  True,  True]])
-    """
-    frames = torch.arange(x.shape[1], device=x.device)
-    return (frames < num_frames.unsqueeze(1)).unsqueeze(-1)
-
-
-def mean_and_std(x, mask):
-    """Mean and standard deviation over the masked frames of `x` (B, T, C): (B, 2 C).
-
-    Example
-    -------
-    >>> x = torch.tensor([[[1.0], [3.0], [50.0]]])
-    >>> mean_and_std(x, frame_mask(torch.tensor([2]), x)).round(decimals=2)
-    tensor([[2., 1.]])
-    """
-    count = mask.sum(1).clamp(min=1)
-    mean = (x * mask).sum(1) / count
-    variance = ((x - mean.unsqueeze(1)) ** 2 * mask).sum(1) / count
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=-1)

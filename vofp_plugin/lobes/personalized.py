@@ -38,8 +38,9 @@ class PersonalizedModel(nn.Module):
 
     Example
     -------
-    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
-    >>> from vofp_plugin.lobes.enrollment import ConvEmbedding, Enrollment, EnrollmentEncoder
+    >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.embeddings import ConvEmbedding
+    >>> from vofp_plugin.lobes.enrollment import Enrollment, EnrollmentEncoder
     >>> from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
     >>> main_model = DSCNN(num_classes=10)
     >>> model = PersonalizedModel(
@@ -195,37 +196,3 @@ class PersonalizedModel(nn.Module):
         none_numbers = self.hyper_personalizer.none_numbers
         numbers = torch.where(present.unsqueeze(1), numbers, none_numbers)
         return self.hyper_personalizer.weights(numbers, self.main_model)
-
-
-class SharedModel(nn.Module):
-    """A main model alone behind the calls of `PersonalizedModel`: the baseline for everybody.
-
-    Arguments
-    ---------
-    main_model : torch.nn.Module
-        Maps features (B, T, F) to log-probabilities (B, classes).
-
-    Example
-    -------
-    >>> from vofp_plugin.lobes.ds_cnn import DSCNN
-    >>> SharedModel(DSCNN(num_classes=10))(torch.rand(8, 101, 40)).shape
-    torch.Size([8, 10])
-    """
-
-    enrollments = ("shared",)
-
-    def __init__(self, main_model):
-        super().__init__()
-        self.main_model = main_model
-
-    def forward(self, x, weights=None):
-        """Maps features `x` (B, T, F) to log-probabilities (B, classes)."""
-        return self.main_model(x)
-
-    def personalize(self, enrollment):
-        """Gives no weights, whatever the enrollment."""
-        return None
-
-    def draw(self, enrollment, generator=None):
-        """Gives no weights and a KL divergence of 0 nats for each speaker, (N,)."""
-        return None, enrollment.lens.new_zeros(len(enrollment.lens))

@@ -1,1 +1,1 @@
-"""Statistics, reports and the recipe runner."""
+"""Files, seeds and cost: nothing of the plugin."""

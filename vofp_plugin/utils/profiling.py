@@ -3,7 +3,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vofp_plugin.nnet.evaluation_mode import evaluation_mode
+from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
 
 def count_parameters(model):

@@ -11,7 +11,8 @@ small-footprint keyword spotting. Engineering Applications of Artificial Intelli
 
 from pathlib import Path
 
-from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, read_table, utterance_rows
+from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
+from vofp_plugin.dataio.manifests import read_table, utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 
 LISTS = ("train.csv", "val.csv", "test.csv")

@@ -18,7 +18,8 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from vofp_plugin.dataio.manifests import AUDIO_SUFFIXES, SILENCE, utterance_row, utterance_rows
+from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
+from vofp_plugin.dataio.manifests import SILENCE, utterance_row, utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, stable_shuffle, write_splits
 
 logger = get_logger(__name__)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vofp_plugin.cli import main as vofp
+from vofp_plugin.cli.main import main as vofp
 
 RECIPE = Path(__file__).resolve().parent
 RESULTS = RECIPE / "results"

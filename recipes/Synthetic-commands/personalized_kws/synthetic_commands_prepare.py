@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from vofp_plugin.dataio.corpora.synthetic import make_corpus
 from vofp_plugin.dataio.manifests import utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
-from vofp_plugin.dataio.synthetic import make_corpus
 
 
 def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, skip_prep=False):

@@ -8,7 +8,7 @@ Each YAML in hparams/ says what it is, and from which other one it starts.
 
 from synthetic_commands_prepare import prepare_synthetic_commands
 
-from vofp_plugin.utils.runner import main
+from vofp_plugin.runs.runner import main
 
 if __name__ == "__main__":
     main(prepare_synthetic_commands)

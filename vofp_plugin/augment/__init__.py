@@ -1,0 +1,1 @@
+"""Augmentation of features and spoiled or noisy utterances."""

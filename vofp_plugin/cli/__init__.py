@@ -1,0 +1,1 @@
+"""The ``vofp`` command."""

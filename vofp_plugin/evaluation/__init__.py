@@ -1,0 +1,1 @@
+"""Evaluation on unseen speakers: trials, conditions, scores, tables and plots."""

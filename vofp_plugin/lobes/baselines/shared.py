@@ -1,0 +1,37 @@
+"""The shared model: one for everybody, behind the calls of a personalized one."""
+
+from torch import nn
+
+
+class SharedModel(nn.Module):
+    """A main model alone behind the calls of `PersonalizedModel`: the baseline for everybody.
+
+    Arguments
+    ---------
+    main_model : torch.nn.Module
+        Maps features (B, T, F) to log-probabilities (B, classes).
+
+    Example
+    -------
+    >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
+    >>> SharedModel(DSCNN(num_classes=10))(torch.rand(8, 101, 40)).shape
+    torch.Size([8, 10])
+    """
+
+    enrollments = ("shared",)
+
+    def __init__(self, main_model):
+        super().__init__()
+        self.main_model = main_model
+
+    def forward(self, x, weights=None):
+        """Maps features `x` (B, T, F) to log-probabilities (B, classes)."""
+        return self.main_model(x)
+
+    def personalize(self, enrollment):
+        """Gives no weights, whatever the enrollment."""
+        return None
+
+    def draw(self, enrollment, generator=None):
+        """Gives no weights and a KL divergence of 0 nats for each speaker, (N,)."""
+        return None, enrollment.lens.new_zeros(len(enrollment.lens))

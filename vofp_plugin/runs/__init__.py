@@ -1,0 +1,1 @@
+"""Runs of recipes: configuration, training, run folders and checkpoints."""

@@ -1,0 +1,191 @@
+"""Run folder: which settings made the run in it, and what it leaves for inference."""
+
+import json
+import os
+from pathlib import Path
+
+from speechbrain.dataio.encoder import CategoricalEncoder
+
+from vofp_plugin.evaluation.pooling import made_like
+from vofp_plugin.runs.configuration import (
+    TRAINING_OPTIONS,
+    blocks_of,
+    pretrained_yaml,
+    resolve_yaml,
+    settings,
+)
+from vofp_plugin.utils.files import whole_file
+
+CLASS_FILE = "classes.txt"
+FOLDERS = ("save", "manifests", "pretrained")  # of every run
+# Settings that may differ when a run is started again: they change nothing in its training.
+KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
+MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
+# And what may differ when it is tested again: data and K.
+TEST_KEYS = (
+    "data_folder",
+    "start_folder",
+    "noise_folder",
+    "test_annotation",
+    "test_shots",
+    "min_queries",
+)
+# What differs between runs of one system on one corpus, by which they are no other system.
+RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
+
+
+def check_folder(hparams, yaml_file, overrides, test_only):
+    """Refuses an output folder with checkpoints that other settings made, or with none of a run.
+
+    Their numbers would be reported as those of these settings. A test is of a finished run, by its
+    YAML, and may change what is asked, but not the model.
+
+    Arguments
+    ---------
+    hparams : dict
+    yaml_file : str or Path
+    overrides : str
+        YAML text.
+    test_only : bool
+    """
+    folder = hparams["output_folder"]
+    if test_only:
+        _check_finished(hparams, Path(yaml_file).stem)
+    elif (Path(folder) / "metrics.json").is_file() and not has_checkpoint(folder):
+        raise ValueError(  # a new training would look finished before it is
+            f"{folder} holds the results of a training, but no checkpoint of it. Give another "
+            "--output_folder, or delete that folder to train anew."
+        )
+    before = Path(folder) / "hyperparams.yaml"
+    if not before.is_file() or not has_checkpoint(folder):
+        return
+    text = before.read_text(encoding="utf-8")
+    old, blocks = settings(text), blocks_of(text)
+    # What may change is also read by other sections: there too, it is as it was.
+    may_differ = (*KEPT, *TEST_KEYS) if test_only else KEPT
+    kept = "\n".join(blocks[key] for key in may_differ if key in blocks)
+    new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
+    fixed = {*new, *old} - {*may_differ, *MAY_CHANGE}
+    # A YAML of another version may have more keys or fewer; a run option that is not there is off.
+    known = fixed & {*(old.keys() & new.keys()), *TRAINING_OPTIONS}
+    defaults = dict.fromkeys(TRAINING_OPTIONS, "default")
+    old, new = ({**defaults, **values} for values in (old, new))
+    changed = [key for key in new if key in known and old[key] != new[key]]
+    # Objects are made of the other keys, and named where these do not tell.
+    changed = [key for key in changed if not old[key].startswith("!")] or changed
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings: "
+            + ", ".join(f"{key} {_differing(old[key], new[key])}" for key in changed)
+            + ". Give another --output_folder, delete that folder, or give the settings of its run."
+        )
+
+
+def made_by(hparams, yaml_file, overrides, test_only):
+    """{key: value or section} by which the model was made, the same for all folds and seeds."""
+    if test_only:
+        metrics = _metrics_of_training(hparams["output_folder"])
+        if "settings" in metrics:  # not in those of earlier versions
+            return metrics["settings"]
+    alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
+    made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
+    made = {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
+    start = hparams.get("start_folder")
+    if start is not None and (Path(start) / "metrics.json").is_file():
+        made["start"] = made_like(_metrics_of_training(start))
+    return made
+
+
+def annotation_folder(hparams):
+    """Folder for the results of a test: within that of the run, named after its manifest."""
+    annotation = str(hparams["test_annotation"] or "null")
+    folder = Path(hparams["output_folder"]) / Path(hparams["test_annotation"] or "test").stem
+    if folder.name in FOLDERS:
+        raise ValueError(
+            f"Got --test_annotation={annotation}, by whose name the results would go to {folder}, "
+            "which holds other things of the run; give the file another name."
+        )
+    before = folder / "hyperparams.yaml"
+    if before.is_file():
+        old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"") or "null"
+        if Path(old).resolve() != Path(annotation).resolve():
+            raise ValueError(
+                f"{folder} holds the results of another manifest, {old} (now {annotation}), which "
+                "these would replace; give one of the two another name."
+            )
+    return folder
+
+
+def _check_finished(hparams, system):
+    """Refuses to test what is no finished training by the same YAML."""
+    folder = Path(hparams["output_folder"])
+    for file in (class_file(hparams), folder / "metrics.json"):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"Found no {file}; --test_only needs the --output_folder of a finished training."
+            )
+    trained = _metrics_of_training(folder).get("system")
+    if trained != system:
+        raise ValueError(
+            f"{folder} was trained by {trained}.yaml; expected the same YAML to test it, not "
+            f"{system}.yaml."
+        )
+
+
+def _metrics_of_training(folder):
+    path = Path(folder) / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no valid JSON ({error}); start the training again, which makes it anew."
+        ) from error
+
+
+def has_checkpoint(folder):
+    """Whether a run folder holds a checkpoint, be it whole or damaged."""
+    return any(Path(folder).glob("*/CKPT*"))
+
+
+def class_file(hparams):
+    """Path of the class list in the output folder."""
+    return Path(hparams["output_folder"]) / CLASS_FILE
+
+
+def load_classes(path):
+    """Reads a class list."""
+    encoder = CategoricalEncoder()
+    encoder.expect_len(None)
+    try:
+        encoder.load(path)
+    except (KeyError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"Cannot read the class list {path} ({error!r}); train again, or restore that file."
+        ) from error
+    return encoder
+
+
+def write_pretrained(checkpoint, folder):
+    """Writes what `KeywordSpotter.from_hparams` reads, in the folder `pretrained`."""
+    pretrained = folder / "pretrained"
+    text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
+    for name, content in {
+        "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
+        "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
+        "hyperparams.yaml": pretrained_yaml(text).encode(),
+    }.items():
+        with whole_file(pretrained / name) as partial:
+            partial.write_bytes(content)
+
+
+def _differing(old, new, most=60):
+    """Two texts, cut to where they differ if they are long."""
+    start = max(0, len(os.path.commonprefix([old, new])) - most // 2)
+    if max(len(old), len(new)) <= most:
+        start = 0
+    return f"{_cut(old, start, most)} (now {_cut(new, start, most)})"
+
+
+def _cut(text, start, most):
+    end = start + most
+    return ("..." if start else "") + text[start:end] + ("..." if end < len(text) else "")

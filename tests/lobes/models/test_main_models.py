@@ -13,7 +13,7 @@ from vofp_plugin.lobes.models.ds_cnn import DSCNN, DepthwiseSeparableBlock
 from vofp_plugin.nnet.injection import inject_, weight_specs
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 
-FRAGMENTS = Path(__file__).parents[2] / "hparams" / "main_models"
+FRAGMENTS = Path(__file__).parents[3] / "hparams" / "main_models"
 MAIN_MODELS = pytest.mark.parametrize("main_model_class", [DSCNN, BCResNet])
 
 

@@ -88,7 +88,9 @@ def model_ratios():
     one = Enrollment(*(part[:1] for part in enrollment[:2]))
     merged = model.merge(model.personalize(one))
     plain = DSCNN(num_classes=12).eval()
-    batch = fastest({"shared": lambda: plain(queries), "own": lambda: model(queries, weights)})
+    batch = fastest(
+        {"shared": lambda: plain(queries), "own": lambda: model(queries, weights=weights)}
+    )
     single = fastest(
         {
             "shared": lambda: plain(clip),

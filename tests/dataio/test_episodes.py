@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from vofp_plugin.dataio.episodes import EpisodeBatchSampler, EpisodeShape
+from vofp_plugin.dataio.episodes import EpisodeBatchSampler, EpisodeShape, Item
 from vofp_plugin.dataio.manifests import SILENCE
 
 SHAPE = EpisodeShape(num_speakers=3, max_shots=4, num_queries=5)
@@ -25,11 +25,11 @@ def make_sampler(sizes=SIZES, shape=SHAPE, num_episodes=40, **settings):
 
 
 def parts(batch, shape=SHAPE):
-    """(enrollment without empty places, queries) of every speaker in a batch."""
+    """(enrollment without empty places, queries) of every speaker in a batch, as indices."""
     for start in range(0, len(batch), shape.per_speaker):
         places = batch[start : start + shape.per_speaker]
-        queries = places[shape.max_shots :]
-        yield [i for i in places[: shape.max_shots] if i not in queries], queries
+        enrolled = [item.index for item in places[: shape.max_shots] if item.filled]
+        yield enrolled, [item.index for item in places[shape.max_shots :]]
 
 
 def all_parts(sampler, shape=SHAPE):
@@ -161,33 +161,60 @@ def test_too_few_speakers_are_refused():
         make_sampler({"anna": 9, SILENCE: 9})
 
 
+@pytest.mark.parametrize("name", ["none_fraction", "elsewhere"])
 @pytest.mark.parametrize("fraction", [-0.1, 20])
-def test_share_that_is_none_is_refused(fraction):
-    with pytest.raises(ValueError, match=f"Got none_fraction {fraction}; expected a share, from 0"):
-        EpisodeBatchSampler(["a"] * 4 + ["b"] * 4, EpisodeShape(2, 1, 1), 1, none_fraction=fraction)
+def test_share_that_is_none_is_refused(name, fraction):
+    with pytest.raises(ValueError, match=f"Got {name} {fraction}; expected a share, from 0"):
+        make_sampler(**{name: fraction})
+
+
+def test_items_of_a_speaker_have_one_voice_and_other_speakers_another():
+    for batch in make_sampler(num_episodes=5):
+        voices = torch.tensor([item.voice for item in batch]).view(3, SHAPE.per_speaker)
+        assert torch.equal(voices, torch.arange(3).unsqueeze(1).expand_as(voices))
+
+
+def test_share_of_speakers_who_enroll_in_another_room():
+    moved = []
+    for batch in make_sampler(num_episodes=300, elsewhere=0.4):
+        rooms = torch.tensor([item.room for item in batch]).view(3, SHAPE.per_speaker)
+        enrolled, asked = rooms[:, :4], rooms[:, 4:]
+        assert (enrolled == enrolled[:, :1]).all() and (asked == asked[:, :1]).all()
+        assert len({*enrolled[:, 0].tolist(), *asked[:, 0].tolist()}) >= 3, "rooms are not shared"
+        moved += (enrolled[:, 0] != asked[:, 0]).tolist()
+    assert sum(moved) / len(moved) == pytest.approx(0.4, abs=0.06)
+
+
+def test_where_speakers_enroll_changes_nothing_else():
+    """And so what a shared model, without enrollment places, is trained on."""
+    here, there = make_sampler(elsewhere=0.0), make_sampler(elsewhere=1.0)
+    for one, other in zip(here, there, strict=True):
+        assert [item[:2] + item[3:] for item in one] == [item[:2] + item[3:] for item in other]
 
 
 def test_few_speakers_are_drawn_more_than_once():
     sizes = {"anna": 9, "ben": 9}
     speakers = speakers_of(sizes)
     for batch in make_sampler(sizes, num_episodes=10):
-        drawn = [speakers[items[-1]] for items in torch.tensor(batch).view(3, -1).tolist()]
+        drawn = [speakers[asked[-1]] for _, asked in parts(batch)]
         assert set(drawn) == {"anna", "ben"}, "both, and one of them twice"
 
 
 def batch_of(items):
-    """A batch whose features, lengths and labels tell the item."""
-    numbers = torch.tensor(items, dtype=torch.float32)
+    """A batch whose features, lengths and labels tell the utterance."""
+    numbers = torch.tensor([float(item.index) for item in items])
     feats = numbers.view(-1, 1, 1).expand(-1, 6, 2)
-    return feats, 1 / (1 + numbers), numbers.long(), [f"utterance{i}" for i in items]
+    filled = torch.tensor([item.filled for item in items])
+    return feats, 1 / (1 + numbers), numbers.long(), filled, numbers % 2 == 0
 
 
 def test_split_gives_back_what_was_drawn():
     for batch in make_sampler(num_episodes=10, none_fraction=0.3):
-        enrollment, queries = SHAPE.split(*batch_of(batch))
+        enrollment, queries, spoken = SHAPE.split(*batch_of(batch))
         assert enrollment.feats.shape == (3, 4, 6, 2) and queries.feats.shape == (3, 5, 6, 2)
         assert enrollment.lens.shape == enrollment.labels.shape == (3, 4)
         assert torch.equal(queries.feats[:, :, 0, 0].long(), queries.labels)
+        assert torch.equal(spoken, queries.labels % 2 == 0)
         torch.testing.assert_close(queries.lens, 1 / (1.0 + queries.labels))
         for n, (enrolled, asked) in enumerate(parts(batch)):
             assert queries.labels[n].tolist() == asked
@@ -201,7 +228,8 @@ def test_split_gives_back_what_was_drawn():
 
 def test_split_of_a_shape_without_enrollment():
     shape = EpisodeShape(num_speakers=3, max_shots=0, num_queries=5)
-    enrollment, queries = shape.split(*batch_of(list(range(15))))
+    batch = [Item(index, index // 5, index // 5) for index in range(15)]
+    enrollment, queries, _ = shape.split(*batch_of(batch))
     assert enrollment.feats.shape == (3, 0, 6, 2) and enrollment.lens.shape == (3, 0)
     assert not enrollment.present.any()
     assert queries.feats.shape == (3, 5, 6, 2)

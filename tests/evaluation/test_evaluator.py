@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_runs import run_google, scores_of
 
+from vofp_plugin.evaluation.evaluator import Evaluator
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.evaluation.sweep import load_sweep, save_sweep
 from vofp_plugin.lobes.baselines.fine_tuned import FineTunedModel
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 
 
 def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
@@ -85,14 +85,14 @@ TINY_SWEEP = '--model={"steps":[1,3],"learning_rates":[0.003]}'
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, google_corpus, cache_folder):
     """Folder of a finished run of fine_tuned.yaml, and the speakers that its sweep read."""
-    folder, speakers, sweep = tmp_path_factory.mktemp("tuned"), [], KeywordSpottingBrain.sweep
+    folder, speakers, sweep = tmp_path_factory.mktemp("tuned"), [], Evaluator.sweep
 
-    def remember(brain, condition, draws):
+    def remember(evaluator, condition, draws):
         speakers.extend(draw.speaker for draw in draws)
-        return sweep(brain, condition, draws)
+        return sweep(evaluator, condition, draws)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KeywordSpottingBrain, "sweep", remember)
+        patch.setattr(Evaluator, "sweep", remember)
         run_google("fine_tuned.yaml", google_corpus, folder, cache_folder, TINY_SWEEP)
     return folder, set(speakers)
 

@@ -13,7 +13,11 @@ from vofp_plugin.evaluation.scores import (
     harm,
     sign_flip_test,
 )
-from vofp_plugin.tasks.keywords import SpeakerScores, calibration_bins, expected_calibration_error
+from vofp_plugin.tasks.classification import (
+    SpeakerScores,
+    calibration_bins,
+    expected_calibration_error,
+)
 
 
 def normal(size, seed=0):

@@ -72,8 +72,8 @@ def test_weights_are_those_of_the_enrollment(model, front_end, wavs):
 def test_weights_run_and_merge(model, front_end, wavs):
     weights = enroll(model, front_end, wavs).weights(model)
     queries = torch.randn(4, 101, 40)
-    torch.testing.assert_close(model.merge(weights)(queries), model(queries, weights))
-    assert (model(queries, weights) - model(queries)).abs().max() > 1e-3
+    torch.testing.assert_close(model.merge(weights)(queries), model(queries, weights=weights))
+    assert (model(queries, weights=weights) - model(queries)).abs().max() > 1e-3
 
 
 def test_adding_later_is_enrolling_at_once(model, front_end, wavs):

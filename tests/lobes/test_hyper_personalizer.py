@@ -253,7 +253,7 @@ def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
     for _ in range(3):  # the third pass sees what two optimizer steps have made
         optimizer.zero_grad()
         weights, kl = model.draw(enrollment)
-        nll = F.nll_loss(model(x, weights), labels, reduction="none").view(4, 3)
+        nll = F.nll_loss(model(x, weights=weights), labels, reduction="none").view(4, 3)
         Elbo(num_data=3)(nll, kl)["loss"].backward()
         optimizer.step()
     without = [name for name, p in parameters.items() if p.grad is None or not p.grad.any()]

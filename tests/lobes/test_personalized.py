@@ -11,6 +11,7 @@ from vofp_plugin.lobes.enrollment import Enrollment, EnrollmentEncoder
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.lobes.models.bc_resnet import BCResNet
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
+from vofp_plugin.lobes.models.without_lens import WithoutLens
 from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.nnet.forms import FORMS
 from vofp_plugin.nnet.injection import weight_specs
@@ -52,7 +53,7 @@ def one_speaker(weights, n):
 def test_merged_equals_injected(form, mode):
     model, x = make_model(form, mode=mode), torch.randn(3 * 4, 21, 8)
     weights = model.personalize(random_enrollment())
-    together = model(x, weights)
+    together = model(x, weights=weights)
     for n in range(3):
         merged = model.merge(one_speaker(weights, n))
         torch.testing.assert_close(merged(x[4 * n : 4 * n + 4]), together[4 * n : 4 * n + 4])
@@ -63,7 +64,9 @@ def test_merged_equals_injected_in_two_dimensions():
     model = make_model("full", main_model=BCResNet(num_classes=5), num_features=40)
     weights = model.personalize(random_enrollment(1, num_features=40))
     x = torch.randn(4, 21, 40)
-    torch.testing.assert_close(model.merge(weights)(x), model(x, weights), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.merge(weights)(x), model(x, weights=weights), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_merged_model_is_plain():
@@ -111,19 +114,19 @@ def test_merging_weights_of_another_model_is_refused():
 def test_no_enrollment_is_the_shared_model_in_residual_mode(form):
     model, x = make_model(form), torch.randn(6, 21, 8)
     expected = model(x)
-    torch.testing.assert_close(model(x, model.personalize(no_enrollment(3))), expected)
+    torch.testing.assert_close(model(x, weights=model.personalize(no_enrollment(3))), expected)
     weights, kl = model.draw(no_enrollment(3))
-    torch.testing.assert_close(model(x, weights), expected)
+    torch.testing.assert_close(model(x, weights=weights), expected)
     assert kl.tolist() == [0.0] * 3
 
 
 def test_no_enrollment_is_the_mean_of_training_speakers_in_replace_mode():
     model, x = make_model(mode="replace"), torch.randn(6, 21, 8)
     nothing = no_enrollment(2)
-    at_start = model(x, model.personalize(nothing))
+    at_start = model(x, weights=model.personalize(nothing))
     enrollment = random_enrollment()
     model.draw(enrollment)  # evaluation teaches nothing
-    torch.testing.assert_close(model(x, model.personalize(nothing)), at_start)
+    torch.testing.assert_close(model(x, weights=model.personalize(nothing)), at_start)
     model.encoder.requires_grad_(False)
     model.train()
     for _ in range(600):
@@ -148,10 +151,10 @@ def test_speakers_without_enrollment_do_not_count_in_the_stored_mean():
 def test_speakers_of_a_batch_may_lack_enrollment():
     model, x = make_model(), torch.randn(6, 21, 8)
     enrollment = random_enrollment(3)
-    expected = model(x, model.personalize(enrollment))
+    expected = model(x, weights=model.personalize(enrollment))
     expected[2:4] = model(x[2:4])
     enrollment.lens[1] = 0
-    torch.testing.assert_close(model(x, model.personalize(enrollment)), expected)
+    torch.testing.assert_close(model(x, weights=model.personalize(enrollment)), expected)
     kl = model.draw(enrollment)[1]
     assert (kl > 0).tolist() == [True, False, True]
 
@@ -159,13 +162,15 @@ def test_speakers_of_a_batch_may_lack_enrollment():
 @each_form
 def test_speakers_of_a_batch_do_not_affect_each_other(form):
     model, x, enrollment = make_model(form), torch.randn(6, 21, 8), random_enrollment(3)
-    together = model(x, model.personalize(enrollment))
+    together = model(x, weights=model.personalize(enrollment))
     for n in range(3):
         alone = Enrollment(enrollment.feats[n : n + 1], enrollment.lens[n : n + 1])
         items = x[2 * n : 2 * n + 2]
-        expected = model(items, model.personalize(alone))
+        expected = model(items, weights=model.personalize(alone))
         torch.testing.assert_close(together[2 * n : 2 * n + 2], expected, rtol=1e-4, atol=1e-5)
-    stranger = model(x, {k: w.roll(1, dims=0) for k, w in model.personalize(enrollment).items()})
+    stranger = model(
+        x, weights={k: w.roll(1, dims=0) for k, w in model.personalize(enrollment).items()}
+    )
     assert ((stranger - together).abs().amax(dim=1) > 1e-4).all()
 
 
@@ -185,7 +190,7 @@ def test_weights_fit_the_main_model():
 
 def test_prediction_with_the_posterior_mean():
     model, x, enrollment = make_model(), torch.randn(6, 21, 8), random_enrollment(3)
-    expected = model(x, model.personalize(enrollment))
+    expected = model(x, weights=model.personalize(enrollment))
     torch.testing.assert_close(model.predict(x, enrollment), expected)
 
 
@@ -195,7 +200,7 @@ def test_monte_carlo_averages_probabilities():
     generator = torch.Generator().manual_seed(1)
     log_probs = model.predict(x, enrollment, num_samples=7, generator=generator)
     generator.manual_seed(1)
-    samples = [model(x, model.draw(enrollment, generator)[0]).exp() for _ in range(7)]
+    samples = [model(x, weights=model.draw(enrollment, generator)[0]).exp() for _ in range(7)]
     torch.testing.assert_close(log_probs.exp(), sum(samples) / 7)
     torch.testing.assert_close(log_probs.exp().sum(dim=1), torch.ones(6))
     assert (samples[0] - samples[1]).abs().max() > 1e-2
@@ -237,11 +242,12 @@ def test_shared_weights_run_without_injected_ones():
 
 def test_model_learns_what_only_the_enrollment_tells():
     """Each speaker says the two words the other way round; queries alone cannot tell."""
-    main_model = nn.Sequential(nn.Flatten(), nn.Linear(8 * 5, 2), nn.LogSoftmax(dim=1))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(8 * 5, 2), nn.LogSoftmax(dim=1))
+    main_model = WithoutLens(classifier)
     model = PersonalizedModel(
         main_model,
         EnrollmentEncoder(ConvEmbedding(8, channels=12), code_size=8),
-        HyperPersonalizer(main_model, {"1": "full"}, 8, posterior="delta"),
+        HyperPersonalizer(main_model, {"model.1": "full"}, 8, posterior="delta"),
     )
     voice = torch.tensor([1.0, -1.0])
     tilt = torch.linspace(-1, 1, 8)
@@ -252,7 +258,7 @@ def test_model_learns_what_only_the_enrollment_tells():
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(100):
         optimizer.zero_grad()
-        F.nll_loss(model(x, model.draw(enrollment)[0]), labels).backward()
+        F.nll_loss(model(x, weights=model.draw(enrollment)[0]), labels).backward()
         optimizer.step()
     model.eval()
     assert (model.predict(x, enrollment).argmax(dim=1) == labels).all()
@@ -265,7 +271,7 @@ def test_shared_model_has_no_weights_and_no_divergence():
     weights, kl = model.draw(random_enrollment(3))
     x = torch.randn(6, 21, 8)
     assert weights is None and kl.tolist() == [0.0] * 3
-    torch.testing.assert_close(model(x, weights), model.main_model(x), rtol=0, atol=0)
+    torch.testing.assert_close(model(x, weights=weights), model.main_model(x), rtol=0, atol=0)
 
 
 def test_frozen_main_model_stays_as_it_is_from_the_start_and_in_training():
@@ -291,4 +297,4 @@ def test_personalizer_has_the_type_of_its_main_model(mode):
     model = PersonalizedModel(main_model, encoder, personalizer).eval()
     feats = torch.randn(1, 2, 21, 8, dtype=torch.double)
     weights = model.personalize(Enrollment(feats, torch.ones(1, 2, dtype=torch.double)))
-    assert model(feats[0], weights).dtype == torch.double
+    assert model(feats[0], weights=weights).dtype == torch.double

@@ -13,17 +13,17 @@ TRAIN_AND_KEEP = f"""
 import os, sys, torch
 sys.path.insert(0, "{GOOGLE}")
 from google_speech_commands_prepare import prepare_google_speech_commands
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
+from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.runner import main
 
-fit = KeywordSpottingBrain.fit_speakers
+fit = PersonalizedBrain.fit_speakers
 
 def fit_and_keep(self, *arguments):
     fit(self, *arguments)
     kept = {{"weights": self.modules.state_dict(), "epochs": self.history.epochs}}
     torch.save(kept, os.environ["KEPT"] + os.environ["RANK"])
 
-KeywordSpottingBrain.fit_speakers = fit_and_keep
+PersonalizedBrain.fit_speakers = fit_and_keep
 main(prepare_google_speech_commands)
 """
 

@@ -9,8 +9,8 @@ from tiny_runs import RECIPES, run_google, scores_of
 
 from vofp_plugin.evaluation.pooling import made_like
 from vofp_plugin.evaluation.reports import read_metrics
+from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.configuration import resolve_yaml, settings
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_main_model_starts_from_the_last_checkpoint(trained, start, monkeypatch)
         started.update(brain.modules.model.main_model.state_dict())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(KeywordSpottingBrain, "fit_speakers", remember)
+    monkeypatch.setattr(PersonalizedBrain, "fit_speakers", remember)
     with pytest.raises(KeyboardInterrupt):
         start(trained)
     state = torch.load(max(trained.glob("save/CKPT*/model.ckpt")), weights_only=True)

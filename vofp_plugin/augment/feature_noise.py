@@ -12,9 +12,7 @@ NEPERS = math.log(10) / 10  # of a power, in one dB
 
 
 class FeatureNoise(nn.Module):
-    """Adds the power of noise to that of speech, of one kind for all queries of a speaker.
-
-    A speaker enrolls in the same room or in another one, with noise of its own or none.
+    """Adds the power of noise to that of speech, of one kind for all utterances of a room.
 
     Powers add up to cross terms, which are zero on average. The noises are read, and their
     features computed, when the first batch comes.
@@ -28,84 +26,55 @@ class FeatureNoise(nn.Module):
     snr : list of float
         Lowest and highest signal-to-noise ratio of an utterance, in dB.
     probability : float
-        Share of speakers in noise.
-    max_shots : int
-        Enrollment places, which come first among the items of a speaker.
-    elsewhere : float
-        Share of speakers who enroll in a room of its own, which may be like the other one.
+        Share of rooms with noise.
     chunks : int
         Pieces of one clip's length cut of each noise.
 
     Raises
     ------
     ValueError
-        If a share is not between 0 and 1, or the lowest ratio above the highest.
+        If the share is not between 0 and 1, or the lowest ratio above the highest.
 
     Example
     -------
     >>> from speechbrain.lobes.features import Fbank
     >>> from vofp_plugin.dataio.front_end import FrontEnd
     >>> noise = FeatureNoise(FrontEnd(Fbank(n_mels=40)), None, snr=[0.0, 20.0], probability=1.0)
-    >>> noise(torch.zeros(6, 101, 40), num_speakers=2).shape
+    >>> rooms = torch.tensor([0, 0, 0, 1, 1, 1])
+    >>> noise(torch.zeros(6, 101, 40), voices=rooms, rooms=rooms).shape
     torch.Size([6, 101, 40])
     """
 
-    def __init__(
-        self,
-        front_end,
-        noise_folder=None,
-        snr=(0.0, 20.0),
-        probability=0.5,
-        max_shots=0,
-        elsewhere=0.0,
-        chunks=100,
-    ):
+    def __init__(self, front_end, noise_folder=None, snr=(0.0, 20.0), probability=0.5, chunks=100):
         super().__init__()
-        for name, share in {"probability": probability, "elsewhere": elsewhere}.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"Got {name} {share}; expected a share, from 0 to 1.")
+        if not 0 <= probability <= 1:
+            raise ValueError(f"Got probability {probability}; expected a share, from 0 to 1.")
         if not snr[0] <= snr[1]:
             raise ValueError(f"Got snr {list(snr)}; expected the lowest and the highest, in dB.")
         self.front_end = front_end
         self.noise_folder = noise_folder
         self.snr = snr
         self.probability = probability
-        self.max_shots = max_shots
-        self.elsewhere = elsewhere
         self.chunks = chunks
         self.noises = None
 
-    def forward(self, feats, num_speakers, generator=None):
-        """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
+    def forward(self, feats, voices, rooms, generator=None):
+        """Changes `feats` (B, T, F), in dB, by their `rooms` (B,), whatever their `voices`."""
         if self.noises is None:
             self.noises = self._noise_powers()
-        room = self._draw_room(num_speakers, generator)
+        rooms = rooms.cpu()
+        num_rooms = int(rooms.max()) + 1
+        kinds = torch.randint(0, len(self.noises), (num_rooms,), generator=generator)[rooms]
+        noisy = (torch.rand(num_rooms, generator=generator) < self.probability)[rooms]
         chunk = torch.randint(0, self.chunks, (len(feats),), generator=generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(len(feats), 1, 1, generator=generator)
-        kinds, noisy = self._move_enrollment(room, len(feats) // num_speakers, generator)
         noise = self.noises[kinds[noisy], chunk[noisy]].to(feats.device)
         speech = _power(feats[noisy.to(feats.device)])
         gain = _mean(speech) / _mean(noise) * _power(-snr[noisy]).to(feats.device)
         noisy_feats = feats.clone()
         noisy_feats[noisy.to(feats.device)] = (speech + gain * noise).log() / NEPERS
         return noisy_feats
-
-    def _move_enrollment(self, room, items, generator):
-        """Kind of noise of every utterance, (N * items,), and whether it is in it at all."""
-        num_speakers = len(room[0])
-        other_room = self._draw_room(num_speakers, generator)
-        moved = torch.rand(num_speakers, 1, generator=generator) < self.elsewhere
-        moved = moved & (torch.arange(items) < self.max_shots)
-        return [
-            torch.where(moved, there.unsqueeze(1), here.unsqueeze(1)).flatten()
-            for here, there in zip(room, other_room, strict=True)
-        ]
-
-    def _draw_room(self, num_speakers, generator):
-        """Kind of noise where each speaker is, (N,), and whether there is noise at all."""
-        kinds = torch.randint(0, len(self.noises), (num_speakers,), generator=generator)
-        return kinds, torch.rand(num_speakers, generator=generator) < self.probability
 
     def _noise_powers(self):
         """Powers of chunks of every kind of noise, (kinds, chunks, T, F)."""

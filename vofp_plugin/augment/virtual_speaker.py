@@ -7,7 +7,7 @@ from torch import nn
 
 
 class VirtualSpeaker(nn.Module):
-    """Turns every speaker of an episode into another one, alike in all their utterances.
+    """Turns every voice of an episode into another one, alike in all of its utterances.
 
     Works on log-mels: the frequency axis is stretched as by another vocal-tract length, the time
     axis as by another tempo, and a slope and a ripple over frequency are added as by another
@@ -36,7 +36,8 @@ class VirtualSpeaker(nn.Module):
     Example
     -------
     >>> virtual_speaker = VirtualSpeaker(warp=0.15, tempo=0.1)
-    >>> virtual_speaker(torch.rand(6, 101, 40), num_speakers=2).shape
+    >>> voices = torch.tensor([0, 0, 0, 1, 1, 1])
+    >>> virtual_speaker(torch.rand(6, 101, 40), voices, rooms=voices).shape
     torch.Size([6, 101, 40])
     """
 
@@ -52,13 +53,13 @@ class VirtualSpeaker(nn.Module):
         self.tilt, self.ripple = tilt, ripple
         self.shift, self.gain = shift, gain
 
-    def forward(self, feats, num_speakers, generator=None):
-        """Changes `feats` (N * items, T, F), in dB, items of a speaker one after another."""
-        items = len(feats) // num_speakers
+    def forward(self, feats, voices, rooms, generator=None):
+        """Changes `feats` (B, T, F), in dB, by their `voices` (B,), whatever their `rooms`."""
+        voices = voices.cpu()
+        num_voices = int(voices.max()) + 1
 
-        def per_speaker(most):
-            draw = (2 * torch.rand(num_speakers, 1, 1, generator=generator) - 1) * most
-            return draw.repeat_interleave(items, dim=0)
+        def per_voice(most):
+            return ((2 * torch.rand(num_voices, 1, 1, generator=generator) - 1) * most)[voices]
 
         def per_utterance(most):
             return (2 * torch.rand(len(feats), 1, 1, generator=generator) - 1) * most
@@ -66,16 +67,16 @@ class VirtualSpeaker(nn.Module):
         _, num_frames, num_bands = feats.shape
         # Places in [-1, 1] over time and frequency from which the new features are read.
         time = torch.linspace(-1, 1, num_frames).view(1, -1, 1)
-        time = time * (1 + per_speaker(self.tempo)) + per_utterance(2 * self.shift)
+        time = time * (1 + per_voice(self.tempo)) + per_utterance(2 * self.shift)
         band = torch.linspace(0, 1, num_bands).view(1, 1, -1)
-        source = warp_band(band, 1 + per_speaker(self.warp)) * 2 - 1
+        source = warp_band(band, 1 + per_voice(self.warp)) * 2 - 1
         grid = torch.stack(torch.broadcast_tensors(source, time), dim=-1).to(feats.device)
         warped = nn.functional.grid_sample(
             feats.unsqueeze(1), grid, padding_mode="border", align_corners=True
         )
-        colour = per_speaker(self.tilt) * (2 * band - 1) + per_utterance(self.gain)
+        colour = per_voice(self.tilt) * (2 * band - 1) + per_utterance(self.gain)
         for wave in (1, 2, 3):
-            colour = colour + per_speaker(self.ripple) * torch.cos(math.pi * wave * band)
+            colour = colour + per_voice(self.ripple) * torch.cos(math.pi * wave * band)
         return warped.squeeze(1) + colour.to(feats.device)
 
 

@@ -1,8 +1,8 @@
 """Episodes: N speakers, each with K enrollment utterances and Q queries.
 
-A batch lists, speaker after speaker, K_max enrollment places and then Q queries. A speaker with
-fewer enrollment utterances than places repeats its first query there, which `EpisodeShape.split`
-masks again, so every batch of an epoch has one shape whatever was drawn.
+A batch lists, speaker after speaker, K_max enrollment places and then Q queries. An empty place
+repeats the speaker's first query, and says that it is empty, so every batch of an epoch has one
+shape whatever was drawn.
 """
 
 from collections import defaultdict
@@ -10,13 +10,61 @@ from typing import NamedTuple
 
 import torch
 from speechbrain.utils.logger import get_logger
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from vofp_plugin.dataio.manifests import SILENCE
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.seeds import seeded
 
 logger = get_logger(__name__)
+
+
+class Item(NamedTuple):
+    """A place of an episode: which utterance it holds, in whose voice and in which room.
+
+    Arguments
+    ---------
+    index : int
+        Of the utterance in the dataset.
+    voice : int
+        Of the speaker within the episode: what an augmentation changes in one voice, it changes
+        alike in all of its utterances, whoever's target they are offered as.
+    room : int
+        Of the utterance within the episode; the utterances of one room share its kind of noise.
+    filled : bool
+        False of an enrollment place without an utterance.
+    """
+
+    index: int
+    voice: int
+    room: int
+    filled: bool = True
+
+
+class Episode(NamedTuple):
+    """N speakers, what they enroll and what is asked.
+
+    Arguments
+    ---------
+    enrollment : Enrollment
+        With length 0 at empty places.
+    queries : Enrollment
+        Q utterances of each speaker.
+    spoken : torch.Tensor
+        (N, Q), bool; False of a query that nobody speaks.
+
+    Example
+    -------
+    >>> shape, lens = EpisodeShape(num_speakers=2, max_shots=1, num_queries=3), torch.ones(8)
+    >>> filled = torch.tensor([True] * 4 + [False] + [True] * 3)
+    >>> episode = shape.split(torch.rand(8, 101, 40), lens, lens.long(), filled, lens.bool())
+    >>> episode.queries.feats.shape, episode.enrollment.present
+    (torch.Size([2, 3, 101, 40]), tensor([ True, False]))
+    """
+
+    enrollment: Enrollment
+    queries: Enrollment
+    spoken: torch.Tensor
 
 
 class EpisodeShape(NamedTuple):
@@ -41,40 +89,64 @@ class EpisodeShape(NamedTuple):
         """Batch items of one speaker."""
         return self.max_shots + self.num_queries
 
-    def split(self, feats, lens, labels, ids):
-        """Splits a batch into enrollment and queries.
+    def split(self, feats, lens, labels, filled, spoken):
+        """Splits a batch of B = N * (max_shots + Q) items.
 
         Arguments
         ---------
         feats : torch.Tensor
-            (B, T, F), B = N * (max_shots + Q).
+            (B, T, F).
         lens : torch.Tensor
             Relative lengths, (B,).
         labels : torch.Tensor
-            Class indices, (B,).
-        ids : list of str
-            Utterance IDs; an enrollment place that holds a query's is empty.
+            (B,), or (B, T) of frames.
+        filled : torch.Tensor
+            (B,), bool; False at empty enrollment places.
+        spoken : torch.Tensor
+            (B,), bool; False of silence.
 
         Returns
         -------
-        Enrollment
-            Of N speakers, with length 0 at empty places.
-        Enrollment
-            The queries in the same shape: Q utterances of N speakers.
+        Episode
         """
-        num_speakers = len(ids) // self.per_speaker
-        shape, shots = (num_speakers, self.per_speaker), self.max_shots
-        batch = Enrollment(*(x.unflatten(0, shape) for x in (feats, lens, labels)))
-        enrollment = Enrollment(*(x[:, :shots] for x in batch))
-        speakers = [ids[i : i + self.per_speaker] for i in range(0, len(ids), self.per_speaker)]
-        filled = [[x not in set(items[shots:]) for x in items[:shots]] for items in speakers]
-        filled = torch.tensor(filled, device=lens.device).reshape(num_speakers, shots)
-        queries = Enrollment(*(x[:, shots:] for x in batch))
-        return enrollment._replace(lens=enrollment.lens * filled), queries
+        parts = (feats, lens, labels, filled, spoken)
+        feats, lens, labels, filled, spoken = (
+            x.unflatten(0, (-1, self.per_speaker)) for x in parts
+        )
+        shots = self.max_shots
+        return Episode(
+            Enrollment(feats[:, :shots], (lens * filled)[:, :shots], labels[:, :shots]),
+            Enrollment(feats[:, shots:], lens[:, shots:], labels[:, shots:]),
+            spoken[:, shots:],
+        )
+
+
+class EpisodeDataset(Dataset):
+    """The items of a dataset by their places in episodes.
+
+    Arguments
+    ---------
+    dataset : DynamicItemDataset
+
+    Example
+    -------
+    >>> EpisodeDataset([{"id": "up_1"}])[Item(index=0, voice=3, room=1)]
+    {'id': 'up_1', 'voice': 3, 'room': 1, 'filled': True}
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, item):
+        place = {"voice": item.voice, "room": item.room, "filled": item.filled}
+        return {**self.dataset[item.index], **place}
 
 
 class EpisodeBatchSampler(Sampler):
-    """Draws episodes: batches of dataset indices, reproducible from seed and epoch.
+    """Draws episodes: batches of items, reproducible from seed and epoch.
 
     A speaker of n utterances is enrolled with at most n // 2 of them and answers for the others;
     with fewer than Q others, some are asked twice. A speaker of one utterance is only ever drawn
@@ -94,6 +166,8 @@ class EpisodeBatchSampler(Sampler):
         Smallest K; K is drawn per episode between it and `shape.max_shots`.
     none_fraction : float
         Share of speakers drawn without enrollment.
+    elsewhere : float
+        Share of speakers who enroll in another room than they are asked in.
     seed : int
     rank : int
         Of this process, when several train together; each draws its own episodes.
@@ -101,7 +175,7 @@ class EpisodeBatchSampler(Sampler):
     Raises
     ------
     ValueError
-        If there are fewer than two speakers, or `none_fraction` is no share.
+        If there are fewer than two speakers, or a share is none.
 
     Example
     -------
@@ -111,7 +185,15 @@ class EpisodeBatchSampler(Sampler):
     """
 
     def __init__(
-        self, speakers, shape, num_episodes, min_shots=1, none_fraction=0.1, seed=0, rank=0
+        self,
+        speakers,
+        shape,
+        num_episodes,
+        min_shots=1,
+        none_fraction=0.1,
+        elsewhere=0.0,
+        seed=0,
+        rank=0,
     ):
         self.items = defaultdict(list)
         for index, speaker in enumerate(speakers):
@@ -122,11 +204,13 @@ class EpisodeBatchSampler(Sampler):
         self.num_episodes = num_episodes
         self.min_shots = min(min_shots, shape.max_shots)
         self.none_fraction = none_fraction
+        self.elsewhere = elsewhere
         self.seed = seed
         self.rank = rank
         self.epoch = 0
-        if not 0 <= none_fraction <= 1:
-            raise ValueError(f"Got none_fraction {none_fraction}; expected a share, from 0 to 1.")
+        for name, share in {"none_fraction": none_fraction, "elsewhere": elsewhere}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"Got {name} {share}; expected a share, from 0 to 1.")
         if len(self.items) < 2:
             raise ValueError(
                 f"Got {len(self.items)} speakers to train on; expected at least 2. Use more data."
@@ -142,10 +226,15 @@ class EpisodeBatchSampler(Sampler):
 
     def __iter__(self):
         generator = seeded("epoch", self.seed, self.epoch, self.rank)
+        rooms = seeded("rooms", self.seed, self.epoch, self.rank)
         for _ in range(self.num_episodes):
             names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
-            yield [i for name in names for i in self._speaker(name, shots, generator)]
+            yield [
+                item
+                for voice, name in enumerate(names)
+                for item in self._speaker(name, voice, shots, generator, rooms)
+            ]
 
     def _names(self, generator):
         """Speakers of an episode, each as often as any other, give or take once."""
@@ -154,17 +243,23 @@ class EpisodeBatchSampler(Sampler):
             chosen += torch.randperm(len(names), generator=generator).tolist()
         return [names[c] for c in chosen[: self.shape.num_speakers]]
 
-    def _speaker(self, name, shots, generator):
+    def _speaker(self, name, voice, shots, generator, rooms):
         """Items of one speaker: max_shots enrollment places, then Q queries."""
-        items = self.items[name]
-        items = [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
+        indices = self.items[name]
+        indices = [indices[i] for i in torch.randperm(len(indices), generator=generator).tolist()]
         if torch.rand(1, generator=generator) < self.none_fraction:
             shots = 0
-        shots = min(shots, len(items) // 2)
-        enrolled, asked = items[:shots], items[shots:]
+        shots = min(shots, len(indices) // 2)
+        enrolled, asked = indices[:shots], indices[shots:]
         queries = [asked[i % len(asked)] for i in range(self.shape.num_queries)]
         queries = [self._or_silence(query, generator) for query in queries]
-        return enrolled + queries[:1] * (self.shape.max_shots - shots) + queries
+        moved = torch.rand(1, generator=rooms).item() < self.elsewhere
+        room = voice + self.shape.num_speakers * moved
+        places = enrolled + queries[:1] * (self.shape.max_shots - shots)
+        return [
+            *(Item(index, voice, room, k < shots) for k, index in enumerate(places)),
+            *(Item(index, voice, voice) for index in queries),
+        ]
 
     def _or_silence(self, query, generator):
         if torch.rand(1, generator=generator) >= self.silence_fraction:

@@ -21,7 +21,7 @@ class Utterances(NamedTuple):
     lens : torch.Tensor
         Relative lengths, (U,).
     labels : torch.Tensor
-        Class indices, (U,).
+        Class indices, (U,), or (U, T) of frames.
     """
 
     feats: np.ndarray
@@ -30,7 +30,8 @@ class Utterances(NamedTuple):
 
     def features(self, places):
         """Features (len(places), T, F) of some utterances; (T, F) of a single place."""
-        return torch.from_numpy(self.feats[np.asarray(places)].astype(np.float32))
+        places = places if isinstance(places, slice) else np.asarray(places)
+        return torch.from_numpy(self.feats[places].astype(np.float32))
 
 
 def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None):
@@ -40,8 +41,8 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
     ---------
     rows : list of dict
         Manifest rows.
-    labels : list of int
-        Class index of each row.
+    labels : torch.Tensor
+        Of each row, (U,) or (U, T).
     front_end : FrontEnd
     cache_folder : str or Path
     noise_condition : NoiseCondition
@@ -54,7 +55,7 @@ def load_utterances(rows, labels, front_end, cache_folder, noise_condition=None)
     return Utterances(
         computed_by_main(cached_features, rows, front_end, cache_folder, noise_condition),
         torch.tensor([front_end.relative_length(row) for row in rows]),
-        torch.tensor(labels),
+        labels,
     )
 
 
@@ -78,7 +79,7 @@ def train_dataset(rows, utterances):
         row["ID"]: {
             "place": place,
             "relative_length": float(utterances.lens[place]),
-            "label": int(utterances.labels[place]),
+            "label": utterances.labels[place],
             "spoken": int(row["spk_id"] != SILENCE),
         }
         for place, row in enumerate(rows)

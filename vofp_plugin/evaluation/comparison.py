@@ -18,7 +18,7 @@ from vofp_plugin.evaluation.scores import (
     harm,
     sign_flip_test,
 )
-from vofp_plugin.tasks.keywords import expected_calibration_error
+from vofp_plugin.tasks.classification import expected_calibration_error
 
 ROW_KEYS = (
     "system",

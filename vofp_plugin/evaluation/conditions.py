@@ -144,8 +144,13 @@ def _bad_enrollments(rows, hparams, classes):
 
 def utterances_of(rows, hparams, classes, condition=None, load=load_utterances):
     """Utterances of manifest rows, by the front end and the cache of the YAML."""
-    labels = [classes.encode_label(row["command"]) for row in rows]
-    return load(rows, labels, hparams["front_end"], hparams["cache_folder"], condition)
+    place = hparams["front_end"], hparams["cache_folder"]
+
+    def clean():
+        return load_utterances(rows, None, *place).features(slice(None))
+
+    labels = hparams["task"].labels(rows, classes, clean)
+    return load(rows, labels, *place, condition)
 
 
 def _condition(rows, hparams, classes, noises, snr=None, enrollment=None):

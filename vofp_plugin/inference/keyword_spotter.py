@@ -171,7 +171,7 @@ class KeywordSpotter(Pretrained):
         feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
         weights = None if profile is None else self._weights(profile)
         with self.inference_ctx:
-            log_probs = model(feats.to(self.device), weights)
+            log_probs = model(feats.to(self.device), weights=weights)
         score, index = log_probs.max(dim=1)
         return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
 

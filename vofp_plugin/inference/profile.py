@@ -143,7 +143,7 @@ class Profile(NamedTuple):
         return profile
 
     def weights(self, model):
-        """Makes the speaker's weights, as `model(x, weights)` and `model.merge(weights)` take.
+        """Makes the speaker's weights, as `model(feats, lens, weights)` and `merge` take.
 
         Arguments
         ---------

@@ -10,6 +10,17 @@ import torch
 from torch import nn
 
 
+def whole(feats):
+    """Relative lengths (B,) of features (B, T, F) without padding: ones.
+
+    Example
+    -------
+    >>> whole(torch.rand(2, 101, 40))
+    tensor([1., 1.])
+    """
+    return feats.new_ones(len(feats))
+
+
 class Enrollment(NamedTuple):
     """Enrollment utterances of N speakers, up to K each.
 

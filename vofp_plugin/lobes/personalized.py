@@ -14,6 +14,7 @@ import copy
 import torch
 from torch import nn
 
+from vofp_plugin.lobes.enrollment import whole
 from vofp_plugin.nnet.injection import eject_, injected
 
 
@@ -23,7 +24,7 @@ class PersonalizedModel(nn.Module):
     Arguments
     ---------
     main_model : torch.nn.Module
-        Maps features (B, T, F) to log-probabilities (B, classes).
+        Maps features (B, T, F) and relative lengths (B,) to any output.
     encoder : EnrollmentEncoder
     hyper_personalizer : HyperPersonalizer
         Made for the same `main_model`.
@@ -50,7 +51,7 @@ class PersonalizedModel(nn.Module):
     ... ).eval()
     >>> enrollment = Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3))  # 2 speakers, K = 3
     >>> weights = model.personalize(enrollment)
-    >>> model(torch.rand(8, 101, 40), weights).shape  # 4 queries of each speaker
+    >>> model(torch.rand(8, 101, 40), weights=weights).shape  # 4 queries of each speaker
     torch.Size([8, 10])
     """
 
@@ -76,25 +77,28 @@ class PersonalizedModel(nn.Module):
         sampled = ("own_sampled",) if self.hyper_personalizer.log_var is not None else ()
         return ("none", "own", *sampled, "stranger")
 
-    def forward(self, x, weights=None):
+    def forward(self, feats, lens=None, weights=None):
         """Runs the main model.
 
         Arguments
         ---------
-        x : torch.Tensor
+        feats : torch.Tensor
             Features, (N * Q, T, F), Q items of each speaker, speaker after speaker.
+        lens : torch.Tensor
+            Relative lengths, (N * Q,); None for features without padding.
         weights : dict
             {parameter name: (N, *shape)} from `personalize`; None runs the shared weights.
 
         Returns
         -------
         torch.Tensor
-            Log-probabilities, (N * Q, classes).
+            The main model's output, of N * Q items.
         """
+        lens = whole(feats) if lens is None else lens
         if weights is None:
-            return self.main_model(x)
+            return self.main_model(feats, lens)
         with injected(self.main_model, weights):
-            return self.main_model(x)
+            return self.main_model(feats, lens)
 
     def personalize(self, enrollment):
         """Makes the weights of N speakers: the posterior mean.
@@ -140,14 +144,16 @@ class PersonalizedModel(nn.Module):
         kl = posterior.kl(self.hyper_personalizer.prior()) * present
         return self._weights(posterior.sample(generator), present), kl
 
-    def predict(self, x, enrollment, num_samples=0, generator=None):
+    def predict(self, feats, enrollment, lens=None, num_samples=0, generator=None):
         """Predicts queries, with the posterior mean or by Monte Carlo.
 
         Arguments
         ---------
-        x : torch.Tensor
+        feats : torch.Tensor
             Features, (N * Q, T, F).
         enrollment : Enrollment or Summary
+        lens : torch.Tensor
+            Relative lengths, (N * Q,).
         num_samples : int
             Weight samples S over which probabilities are averaged; 0 uses the posterior mean.
         generator : torch.Generator
@@ -155,12 +161,13 @@ class PersonalizedModel(nn.Module):
         Returns
         -------
         torch.Tensor
-            Log-probabilities, (N * Q, classes).
+            Log-probabilities, (N * Q, ...).
         """
         summary = self.encoder.summarize(enrollment)
         if num_samples == 0:
-            return self(x, self.personalize(summary))
-        samples = [self(x, self.draw(summary, generator)[0]) for _ in range(num_samples)]
+            return self(feats, lens, self.personalize(summary))
+        draws = (self.draw(summary, generator)[0] for _ in range(num_samples))
+        samples = [self(feats, lens, weights) for weights in draws]
         return torch.stack(samples).logsumexp(0) - torch.tensor(float(num_samples)).log()
 
     def merge(self, weights):

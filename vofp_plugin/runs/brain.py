@@ -1,7 +1,6 @@
-"""Training on episodes: the part of the Brain that all tasks share.
+"""Training on episodes: one Brain for all tasks.
 
-A batch is an episode of N speakers. Its enrollment gives each speaker's weights, its queries run
-with them, and the loss is the evidence lower bound of `Elbo`.
+A batch is an episode of N speakers. What is asked of it and what that costs is the task's.
 """
 
 import json
@@ -18,15 +17,19 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 from speechbrain.utils.distributed import get_rank
+from torch.utils.data import DataLoader
 
+from vofp_plugin.dataio.episodes import EpisodeDataset
+from vofp_plugin.evaluation.evaluator import Evaluator
+from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.seeds import number_of, seeded
 
+COMPILING = ("compile", "jit", "compile_module_keys", "jit_module_keys")
+
 
 class PersonalizedBrain(sb.Brain):
-    """Trains `modules.model`, a `PersonalizedModel` or `SharedModel`, on episodes.
-
-    A task's Brain adds `evaluate_batch` and `validation_scores`, and sets `episodes`.
+    """Trains `modules.model`, a `PersonalizedModel` or `SharedModel`, on episodes of a task.
 
     Arguments
     ---------
@@ -36,81 +39,105 @@ class PersonalizedBrain(sb.Brain):
 
     HPARAMS_NEEDED = (
         "seed",
+        "task",
         "episodes",
         "episode_shape",
         "episodes_per_epoch",
         "epoch_counter",
-        "elbo",
         "augmentations",
         "main_lr",
         "weight_decay",
         "train_logger",
+        "test_shots",
+        "test_samples",
     )
     # SpeechBrain's Augmenter of features, and what only models with an encoder need.
-    HPARAMS_OPTIONAL = ("fea_augment", "personalizer_lr", "speaker_contrast")
+    HPARAMS_OPTIONAL = ("fea_augment", "personalizer_lr")
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         missing = [key for key in self.HPARAMS_NEEDED if not hasattr(self.hparams, key)]
         if missing:
             raise ValueError(f"The YAML lacks the keys {missing}, which the Brain needs.")
+        self._check_options()
+        self.hparams.task.check(self.modules.model)
+        self.history = History()
+        self.evaluator = Evaluator(
+            self.modules.model,
+            self.hparams.task,
+            self.hparams.test_shots,
+            self.hparams.test_samples,
+            self.evaluation_ctx,
+        )
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("history", self.history)
+
+    def _check_options(self):
+        """Refuses options of SpeechBrain's that would do nothing here, or the wrong thing."""
         if self.data_parallel_backend:
             raise ValueError(
                 "Got --data_parallel_backend, which splits episodes; start the training with "
                 "torchrun instead."
-            )
-        contrast = getattr(self.hparams, "speaker_contrast", None)
-        if contrast is not None and not hasattr(self.modules.model, "encoder"):
-            raise ValueError(
-                "Got a speaker_contrast for a model without an encoder: leave it out, by null."
             )
         if self.remove_vector_weight_decay:
             raise ValueError(
                 "Got --remove_vector_weight_decay, which SpeechBrain follows only in optimizers of "
                 "its own making: leave it out."
             )
-        compiling = ("compile", "jit", "compile_module_keys", "jit_module_keys")
-        for option in compiling:
+        for option in COMPILING:
             if getattr(self, option):
                 raise ValueError(
                     f"Got --{option}, which would hide what a model is behind what it was compiled "
                     "to, and keep the weights of one speaker for the next: leave it out."
                 )
-        self.history = History()
-        if self.checkpointer is not None:
-            self.checkpointer.add_recoverable("history", self.history)
+
+    def fit_speakers(self, train_set, speakers, valid_condition, valid_draws):
+        """Trains on episodes, and validates on draws after every epoch; or once, without epochs.
+
+        Arguments
+        ---------
+        train_set : DynamicItemDataset
+            With the items id, feats, relative_length, label and spoken.
+        speakers : list of str
+            Speaker of every item of `train_set`.
+        valid_condition : Condition
+        valid_draws : list of Draw
+        """
+        self.episodes = self.hparams.episodes(speakers, rank=get_rank() or 0)
+        self.train_set, self.valid_condition = train_set, valid_condition
+        valid_set = DataLoader([valid_draws], batch_size=None)  # all draws are one batch
+        self.fit(self.hparams.epoch_counter, EpisodeDataset(train_set), valid_set)
+        if not self.history.epochs:  # no epoch to train: the start is validated and kept
+            self.history.start()
+            self.history.finish(epoch=0)
+            self._fit_valid(valid_set, epoch=0, enable=False)
 
     def compute_forward(self, batch, stage):
-        """Runs the queries of an episode with weights drawn for each speaker."""
+        """Runs the queries of an episode as its task asks them."""
         batch = batch.to(self.device)
-        shape = self.hparams.episode_shape
-        num_speakers = len(batch.id) // shape.per_speaker
-        # Seeded by batch, so that a resumed run draws what an uninterrupted one does.
+        generator = self._seed_step()
+        feats = self._augment(batch, generator)
+        parts = (batch.relative_length, batch.label, batch.filled, batch.spoken.bool())
+        self.episode = self.hparams.episode_shape.split(feats, *parts)
+        return self.hparams.task.predict(self.modules.model, self.episode, generator)
+
+    def _seed_step(self):
+        """Seeds by batch, so that a resumed run draws what an uninterrupted one does."""
         parts = self.grad_accumulation_factor
         batch_number = self.optimizer_step * parts + self.step % parts
         place = (self.hparams.seed, batch_number, get_rank() or 0)
-        generator = seeded("step", *place)
         # For dropout and SpeechBrain's augmentations, which take no generator: other draws, since
         # the same ones would tie the masks of an episode to its speakers.
         masks = number_of("masks", *place)
         torch.manual_seed(masks)
         random.seed(masks)
-        feats = self._augment(batch, num_speakers, generator)
-        lens = batch.relative_length * batch.spoken  # of a voice
-        enrollment, queries = shape.split(feats, lens, batch.label, batch.id)
-        contrast = 0.0
-        if getattr(self.hparams, "speaker_contrast", None) is not None:
-            enrollment = self.modules.model.encoder.summarize(enrollment)  # once for both uses
-            contrast = self._contrast(enrollment, queries)
-        weights, kl = self.modules.model.draw(enrollment, generator)
-        log_probs = self.modules.model(queries.feats.flatten(0, 1), weights)
-        return log_probs, queries.labels.flatten(), kl, contrast
+        return seeded("step", *place)
 
-    def _augment(self, batch, num_speakers, generator):
-        """Features of an episode, changed alike for a speaker, then each utterance by itself."""
+    def _augment(self, batch, generator):
+        """Features of an episode, changed alike for a voice, then each utterance by itself."""
         feats = batch.feats
         for augment in self.hparams.augmentations:
-            feats = augment(feats, num_speakers, generator)
+            feats = augment(feats, batch.voice, batch.room, generator)
         if getattr(self.hparams, "fea_augment", None) is None:
             return feats
         feats, _ = self.hparams.fea_augment(feats, batch.relative_length)
@@ -121,20 +148,10 @@ class PersonalizedBrain(sb.Brain):
             )
         return feats
 
-    def _contrast(self, summary, queries):
-        """Contrast of the codes of enrolled speakers to those of their queries."""
-        encoder = self.modules.model.encoder
-        asked = encoder.summarize(queries)
-        others, heard = encoder(asked), summary.present & asked.present
-        return self.hparams.speaker_contrast(encoder(summary)[heard], others[heard])
-
     def compute_objectives(self, predictions, batch, stage):
-        """Computes the loss, and keeps its terms for the log."""
-        log_probs, labels, kl, contrast = predictions
-        nll = torch.nn.functional.nll_loss(log_probs, labels, reduction="none")
-        terms = self.hparams.elbo(nll.view(len(kl), -1), kl)
-        terms |= {"contrast": contrast, "loss": terms["loss"] + contrast}
-        self.history.add(**{name: torch.as_tensor(value).item() for name, value in terms.items()})
+        """Computes the loss of the task, and keeps its terms for the log."""
+        terms = self.hparams.task.objective(predictions, self.episode)
+        self.history.add(**{name: value.item() for name, value in terms.items()})
         return terms["loss"]
 
     def init_optimizers(self):
@@ -212,7 +229,7 @@ class PersonalizedBrain(sb.Brain):
             torch.distributed.broadcast(tensor, src=0)
 
     def on_evaluate_start(self, max_key=None, min_key=None):
-        """Takes the last checkpoint.
+        """Loads the last checkpoint.
 
         The one-cycle schedule ends there. A few dozen validation speakers cannot tell an epoch
         before it that would be better: choosing one cost up to 2.5 points on unseen speakers.
@@ -232,6 +249,14 @@ class PersonalizedBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.history.start()
             self.episodes.set_epoch(epoch)
+        elif isinstance(self.modules.model, AdaptedModel):
+            self.modules.eval()
+            self.modules.model.learn(self._train_batches())
+
+    def evaluate_batch(self, batch, stage):
+        """Validates on all draws, and keeps the scores for the log; returns the NLL."""
+        self.valid_scores = self.evaluator.validate(self.valid_condition, batch)
+        return torch.tensor(self.valid_scores["nll"])
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs an epoch and keeps its checkpoint."""
@@ -240,12 +265,23 @@ class PersonalizedBrain(sb.Brain):
                 self._broadcast(self.modules.buffers())
             self.history.finish(epoch)
         elif stage == sb.Stage.VALID:
-            scores = self.validation_scores()
+            scores = {f"valid_{name}": value for name, value in self.valid_scores.items()}
             self.history.epochs[-1].update(scores)
             numbers = dict(self.history.epochs[-1])
             self.hparams.train_logger.log_stats({"epoch": numbers.pop("epoch")}, numbers)
             if self.checkpointer is not None:
                 self.checkpointer.save_and_keep_only(meta=scores)
+
+    def _train_batches(self):
+        """Features and labels of the training set, augmented as if each were of a speaker alone."""
+        generator = seeded("learn", self.hparams.seed)
+        for items in DataLoader(self.train_set, batch_size=256, collate_fn=list):
+            feats = torch.stack([item["feats"] for item in items]).to(self.device)
+            alone = torch.arange(len(feats))
+            for augment in self.hparams.augmentations:
+                feats = augment(feats, alone, alone, generator)
+            labels = torch.stack([torch.as_tensor(item["label"]) for item in items])
+            yield feats, labels.to(self.device)
 
     def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs):
         """Makes the loader of episodes for training, and SpeechBrain's for the rest."""

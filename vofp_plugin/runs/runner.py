@@ -30,6 +30,7 @@ from vofp_plugin.evaluation.tables import comparison_table
 from vofp_plugin.evaluation.trials import make_draws
 from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.lobes.personalized import PersonalizedModel
+from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.checkpoints import main_model_state
 from vofp_plugin.runs.configuration import (
     TRAINING_OPTIONS,
@@ -38,7 +39,6 @@ from vofp_plugin.runs.configuration import (
     resolve_yaml,
     settings,
 )
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 from vofp_plugin.runs.run_folder import (
     CLASS_FILE,
     annotation_folder,
@@ -70,14 +70,14 @@ NEEDED_KEYS = (  # of a YAML
     "bad_enrollments",
     "test_draws",
     "min_queries",
-    *KeywordSpottingBrain.HPARAMS_NEEDED,
+    *PersonalizedBrain.HPARAMS_NEEDED,
 )
 # Top-level keys of a YAML that are read without a `!ref`. Run options are among them, as
 # SpeechBrain allows, but not those that the runner itself reads from the command line.
 READ_KEYS = (
     *NEEDED_KEYS,
     "start_folder",
-    *KeywordSpottingBrain.HPARAMS_OPTIONAL,
+    *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
 VALID_DRAWS = 4  # per speaker, after every epoch
@@ -150,7 +150,7 @@ def run(prepare, argv=None):
     metrics["settings"] = made_by(hparams, yaml_file, overrides, test_only)
     draws, conditions = evaluation_data(hparams, manifests["test"], classes, hparams["test_draws"])
     conditions = with_bad_enrollments(conditions, manifests["test"], hparams, classes)
-    brain = KeywordSpottingBrain(
+    brain = PersonalizedBrain(
         modules=hparams["modules"],
         hparams=hparams,
         run_opts=run_opts,
@@ -228,9 +228,9 @@ def class_encoder(hparams, manifests, test_only):
     else:
         encoder = CategoricalEncoder()
         encoder.expect_len(None)
-        encoder.update_from_iterable(sorted({row["command"] for row in manifests["train"]}))
+        encoder.update_from_iterable(hparams["task"].classes(manifests["train"]))
     for split, rows in manifests.items():
-        unknown = sorted({row["command"] for row in rows} - set(encoder.lab2ind))
+        unknown = sorted(set(hparams["task"].classes(rows)) - set(encoder.lab2ind))
         if unknown:
             raise ValueError(
                 f"The {split} manifest has classes that the model does not know: "
@@ -351,10 +351,11 @@ def _sweep(brain, hparams, manifests, classes, test_only):
         return load_sweep(path)
     num_draws = min(SWEEP_DRAWS, hparams["test_draws"])
     draws, conditions = evaluation_data(hparams, manifests["valid"], classes, num_draws)
+    brain.on_evaluate_start()
     rows = [
         {"condition": name, **row}
         for name, condition in conditions.items()
-        for row in brain.sweep(condition, draws)
+        for row in brain.evaluator.sweep(condition, draws)
     ]
     rows = mark_chosen(rows)
     if if_main_process():
@@ -371,12 +372,13 @@ def _evaluate(brain, draws, conditions, metrics):
         "eval_precision": brain.eval_precision,
         "noises": noise_names(brain.hparams.noise_folder) if _hears_noise(brain.hparams) else [],
     }
+    brain.on_evaluate_start()
     metrics["per_speaker"], metrics["calibration"] = [], []
     for name, condition in conditions.items():
         chosen = None
         if "sweep" in metrics:
             chosen = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
-        scores = brain.evaluate_draws(condition, draws, chosen)
+        scores = brain.evaluator.evaluate(condition, draws, chosen)
         for given, (speaker_scores, bins) in scores.items():
             place = {**given._asdict(), "condition": name}
             metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]

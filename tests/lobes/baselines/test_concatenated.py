@@ -27,7 +27,7 @@ def test_main_model_reads_features_and_the_speakers_code(model):
         for item in (2 * n, 2 * n + 1):
             frames = torch.cat([x[item], codes[n].expand(21, 4)], dim=1)
             expected = model.main_model(frames.unsqueeze(0))[0]
-            torch.testing.assert_close(model(x, codes)[item], expected)
+            torch.testing.assert_close(model(x, weights=codes)[item], expected)
 
 
 def test_no_enrollment_gives_zeros(model):
@@ -36,13 +36,13 @@ def test_no_enrollment_gives_zeros(model):
     codes = model.personalize(nothing)
     assert torch.equal(codes, torch.zeros(2, 4))
     expected = model.main_model(torch.cat([x, torch.zeros(4, 21, 4)], dim=2))
-    torch.testing.assert_close(model(x, codes), expected)
+    torch.testing.assert_close(model(x, weights=codes), expected)
     torch.testing.assert_close(model(x), expected)
 
 
 def test_every_parameter_gets_a_gradient(model):
     codes, kl = model.train().draw(random_enrollment())
     assert torch.equal(kl, torch.zeros(3))
-    model(torch.randn(6, 21, 8), codes)[:, 0].sum().backward()
+    model(torch.randn(6, 21, 8), weights=codes)[:, 0].sum().backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []

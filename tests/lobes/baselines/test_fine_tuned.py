@@ -66,7 +66,7 @@ def test_speakers_together_equal_copies_of_each(
     settings = [s for s in model.settings if s.get("layers") == layers]
     assert [s["steps"] for s in settings] == [1, 3, 10]
     for setting, weights in zip(settings, model.adaptations(enrollment, settings), strict=True):
-        together = model(x, weights)
+        together = model(x, weights=weights)
         for n in range(SPEAKERS):
             present = enrollment.lens[n] > 0
             with torch.enable_grad():
@@ -100,10 +100,10 @@ def test_one_setting_equals_its_place_in_the_sweep(main_model, enrollment):
 def test_doing_nothing_and_no_enrollment_are_the_shared_model(main_model, enrollment):
     model, x = make_model(main_model), torch.randn(SPEAKERS * 2, 21, 8)
     assert model.settings[0] == model.setting
-    assert torch.equal(model(x, model.personalize(enrollment)), main_model(x))
+    assert torch.equal(model(x, weights=model.personalize(enrollment)), main_model(x))
     model.setting = model.settings[-1]
     nothing = Enrollment(torch.zeros(2, 0, 21, 8), torch.zeros(2, 0), torch.zeros(2, 0).long())
-    assert torch.equal(model(x, model.personalize(nothing)), main_model(x))
+    assert torch.equal(model(x, weights=model.personalize(nothing)), main_model(x))
 
 
 @torch.no_grad()
@@ -153,9 +153,9 @@ def test_shared_model_answers_for_a_speaker_whose_steps_diverged(main_model, enr
     model, queries = make_model(main_model), torch.randn(2 * SPEAKERS, 21, 8)
     model.setting = model.settings[-1]
     weights = model.personalize(enrollment)
-    tuned = model(queries, weights)
+    tuned = model(queries, weights=weights)
     weights["classifier.bias"][1] = torch.nan
-    answers = model(queries, weights)
+    answers = model(queries, weights=weights)
     lost = torch.tensor([False, False, True, True, False, False])
     assert torch.equal(answers[lost], main_model(queries)[lost])
     torch.testing.assert_close(answers[~lost], tuned[~lost])

@@ -20,7 +20,7 @@ class FirstFrame(nn.Module):
     def embed(self, x):
         return x[:, 0]
 
-    def forward(self, x):
+    def forward(self, x, lens=None):
         return torch.log_softmax(self.classifier(self.embed(x)), dim=1)
 
 
@@ -82,7 +82,7 @@ def test_who_enrolled_nothing_is_answered_by_the_classifier(model):
     model.setting = {"prior_count": 1.0, "temperature": 2.0, "shrinkage": 1.0, "offset": True}
     enrollment = enroll([[4.0, 8.0], [14.0, 99.0]], [[0, 0], [1, 2]], [[1.0, 1.0], [0.0, 0.0]])
     queries = frames(5.0, 6.0, 5.0, 6.0)
-    answers, classifier = model(queries, model.personalize(enrollment)), model(queries)
+    answers, classifier = model(queries, weights=model.personalize(enrollment)), model(queries)
     torch.testing.assert_close(answers[2:], classifier[2:])
     assert not torch.isclose(answers[:2], classifier[:2]).all()
 
@@ -100,7 +100,7 @@ def test_distances_are_relative_to_the_covariance(shrinkage):
     x = torch.tensor([4.0, 7.0])
     inverse = torch.linalg.inv((1 - shrinkage) * covariance + shrinkage * 3 * torch.eye(2))
     distances = torch.stack([y @ inverse @ y / 2 for y in (x, x - 10)])
-    answers = model(x.reshape(1, 1, 2), model.personalize(far))[0]
+    answers = model(x.reshape(1, 1, 2), weights=model.personalize(far))[0]
     torch.testing.assert_close(answers, torch.log_softmax(-distances, dim=0))
 
 
@@ -113,7 +113,7 @@ def test_offset_is_the_mean_move_of_the_enrolled_classes(model):
 
 def test_doing_nothing_is_the_shared_model(model):
     x = frames(5.0, 6.0)
-    assert torch.equal(model(x, model.personalize(ENROLLMENT)), model.main_model(x))
+    assert torch.equal(model(x, weights=model.personalize(ENROLLMENT)), model.main_model(x))
 
 
 def test_what_was_learned_is_in_the_state(model):

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from vofp_plugin.lobes.enrollment import whole
+
 
 class ConcatenatedModel(nn.Module):
     """A main model that reads the features of a query beside its speaker's code, in every frame.
@@ -10,7 +12,7 @@ class ConcatenatedModel(nn.Module):
     Arguments
     ---------
     main_model : torch.nn.Module
-        Maps features (B, T, F + D) to log-probabilities (B, classes).
+        Maps features (B, T, F + D) and relative lengths (B,) to any output.
     encoder : EnrollmentEncoder
         Of code size D; the code is zero without enrollment.
 
@@ -22,7 +24,7 @@ class ConcatenatedModel(nn.Module):
     >>> encoder = EnrollmentEncoder(ConvEmbedding(), code_size=8)
     >>> model = ConcatenatedModel(DSCNN(num_classes=10, num_features=48), encoder).eval()
     >>> codes = model.personalize(Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3)))
-    >>> model(torch.rand(8, 101, 40), codes).shape  # 4 queries of each speaker
+    >>> model(torch.rand(8, 101, 40), weights=codes).shape  # 4 queries of each speaker
     torch.Size([8, 10])
     """
 
@@ -33,13 +35,13 @@ class ConcatenatedModel(nn.Module):
         self.main_model = main_model
         self.encoder = encoder
 
-    def forward(self, x, codes=None):
-        """Maps features `x` (N * Q, T, F) with codes (N, D), or None, to log-probabilities."""
-        if codes is None:
-            codes = x.new_zeros(1, self.encoder.code_size)
-        codes = codes.repeat_interleave(len(x) // len(codes), dim=0)
-        frames = codes.unsqueeze(1).expand(-1, x.shape[1], -1)
-        return self.main_model(torch.cat([x, frames], dim=2))
+    def forward(self, feats, lens=None, weights=None):
+        """Runs the main model on features (N * Q, T, F); the weights are codes (N, D), or None."""
+        codes = feats.new_zeros(1, self.encoder.code_size) if weights is None else weights
+        codes = codes.repeat_interleave(len(feats) // len(codes), dim=0)
+        frames = codes.unsqueeze(1).expand(-1, feats.shape[1], -1)
+        lens = whole(feats) if lens is None else lens
+        return self.main_model(torch.cat([feats, frames], dim=2), lens)
 
     def personalize(self, enrollment):
         """Gives the codes (N, D) of an `Enrollment` of N speakers; zeros without any."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.baselines.adapted import NOTHING, AdaptedModel
+from vofp_plugin.lobes.enrollment import whole
 from vofp_plugin.nnet.injection import eject_, inject_, injected, weight_specs
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
@@ -48,7 +49,7 @@ class FineTunedModel(AdaptedModel):
     >>> labels = torch.tensor([[0, 1], [0, 1], [0, 1]])
     >>> enrollment = Enrollment(torch.rand(3, 2, 101, 40), torch.ones(3, 2), labels)
     >>> weights = model.eval().personalize(enrollment)
-    >>> weights["classifier.bias"].shape, model(torch.rand(6, 101, 40), weights).shape
+    >>> weights["classifier.bias"].shape, model(torch.rand(6, 101, 40), weights=weights).shape
     (torch.Size([3, 10]), torch.Size([6, 10]))
     """
 
@@ -65,12 +66,14 @@ class FineTunedModel(AdaptedModel):
         self.layers = layers
         self.optimizer = optimizer
 
-    def forward(self, x, weights=None):
-        """Maps features `x` (N * Q, T, F) to log-probabilities (N * Q, classes).
+    def forward(self, feats, lens=None, weights=None):
+        """Maps features (N * Q, T, F) to log-probabilities (N * Q, classes).
 
         Arguments
         ---------
-        x : torch.Tensor
+        feats : torch.Tensor
+        lens : torch.Tensor
+            Relative lengths, (N * Q,); None for features without padding.
         weights : dict
             {parameter name: (N, *shape)} of what was tuned; None runs the shared weights.
 
@@ -78,11 +81,14 @@ class FineTunedModel(AdaptedModel):
         -------
         torch.Tensor
         """
+        lens = whole(feats) if lens is None else lens
         if weights is None:
-            return self.main_model(x)
-        log_probs = self._run(x, weights)
+            return self.main_model(feats, lens)
+        log_probs = self._run(feats, lens, weights)
         diverged = ~log_probs.isfinite().all(dim=1, keepdim=True)
-        return log_probs.where(~diverged, self.main_model(x)) if diverged.any() else log_probs
+        if not diverged.any():
+            return log_probs
+        return log_probs.where(~diverged, self.main_model(feats, lens))
 
     def adaptations(self, enrollment, settings):
         """Fine-tunes; settings in a row that differ in `steps` alone, ascending, share them."""
@@ -109,11 +115,11 @@ class FineTunedModel(AdaptedModel):
             done = count
             yield {name: weight.detach().clone() for name, weight in weights.items()}
 
-    def _run(self, x, weights):
+    def _run(self, feats, lens, weights):
         """Log-probabilities (N * Q, classes) with the tuned weights of N speakers."""
         with self._injectable(dict.fromkeys(name.rpartition(".")[0] for name in weights)):
             with injected(self.main_model, weights):
-                return self.main_model(x)
+                return self.main_model(feats, lens)
 
     def _copies(self, layers, num_speakers):
         """Leaf tensors that start from the shared weights, {parameter name: (N, *shape)}."""
@@ -126,9 +132,10 @@ class FineTunedModel(AdaptedModel):
 
     def _loss(self, enrollment, weights):
         """Sum over speakers of the mean cross-entropy over their utterances, in nats."""
-        log_probs = self._run(enrollment.feats.flatten(0, 1), weights)
-        nll = nn.functional.nll_loss(log_probs, enrollment.labels.flatten(), reduction="none")
         present = enrollment.lens > 0
+        lens = enrollment.lens.where(present, 1.0).flatten().to(enrollment.feats.dtype)
+        log_probs = self._run(enrollment.feats.flatten(0, 1), lens, weights)
+        nll = nn.functional.nll_loss(log_probs, enrollment.labels.flatten(), reduction="none")
         nll = nll.view_as(present) * present
         return (nll.sum(dim=1) / present.sum(dim=1).clamp(min=1)).sum()
 

@@ -69,7 +69,7 @@ class NearestMeanModel(AdaptedModel):
     {'prior_count': 1.0, 'temperature': 1.0, 'shrinkage': 1.0, 'offset': False}
     >>> labels = torch.tensor([[0, 1], [0, 1], [0, 1]])
     >>> enrollment = Enrollment(torch.rand(3, 2, 101, 40), torch.ones(3, 2), labels)
-    >>> model(torch.rand(6, 101, 40), model.personalize(enrollment)).shape
+    >>> model(torch.rand(6, 101, 40), weights=model.personalize(enrollment)).shape
     torch.Size([6, 10])
     """
 
@@ -91,12 +91,14 @@ class NearestMeanModel(AdaptedModel):
         deviations = embeddings - self.training_means[labels]
         self.covariance.copy_(deviations.T @ deviations / len(deviations))
 
-    def forward(self, x, weights=None):
-        """Maps features `x` (N * Q, T, F) to log-probabilities (N * Q, classes).
+    def forward(self, feats, lens=None, weights=None):
+        """Maps features (N * Q, T, F) to log-probabilities (N * Q, classes).
 
         Arguments
         ---------
-        x : torch.Tensor
+        feats : torch.Tensor
+        lens : torch.Tensor
+            Relative lengths, (N * Q,), which `embed` does not read.
         weights : ClassMeans
             None answers by the classifier.
 
@@ -105,9 +107,9 @@ class NearestMeanModel(AdaptedModel):
         torch.Tensor
         """
         if weights is None:
-            return self.main_model(x)
+            return super().forward(feats, lens)
         means, metric, enrolled = weights
-        embeddings = self.main_model.embed(x).unflatten(0, (len(means), -1))
+        embeddings = self.main_model.embed(feats).unflatten(0, (len(means), -1))
         distances = torch.cdist(embeddings @ metric, means @ metric).square()
         logits = self.main_model.classifier(embeddings)
         logits = torch.where(enrolled.view(-1, 1, 1), -distances, logits)

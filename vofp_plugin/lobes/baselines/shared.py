@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from vofp_plugin.lobes.enrollment import whole
+
 
 class SharedModel(nn.Module):
     """A main model alone behind the calls of `PersonalizedModel`: the baseline for everybody.
@@ -9,7 +11,7 @@ class SharedModel(nn.Module):
     Arguments
     ---------
     main_model : torch.nn.Module
-        Maps features (B, T, F) to log-probabilities (B, classes).
+        Maps features (B, T, F) and relative lengths (B,) to any output.
 
     Example
     -------
@@ -24,9 +26,9 @@ class SharedModel(nn.Module):
         super().__init__()
         self.main_model = main_model
 
-    def forward(self, x, weights=None):
-        """Maps features `x` (B, T, F) to log-probabilities (B, classes)."""
-        return self.main_model(x)
+    def forward(self, feats, lens=None, weights=None):
+        """Runs the main model on features (B, T, F) with relative lengths (B,), or None."""
+        return self.main_model(feats, whole(feats) if lens is None else lens)
 
     def personalize(self, enrollment):
         """Gives no weights, whatever the enrollment."""

@@ -217,8 +217,11 @@ class BCResNet(nn.Module):
         )
         self.classifier = nn.Linear(head_channels, num_classes)
 
-    def forward(self, x):
-        """Maps features `x` (B, T, 40) in dB to log-probabilities (B, num_classes), in nats."""
+    def forward(self, x, lens=None):
+        """Maps features `x` (B, T, 40) in dB to log-probabilities (B, num_classes), in nats.
+
+        Whole clips are read, padding included, so `lens` changes nothing.
+        """
         return torch.log_softmax(self.classifier(self.embed(x)), dim=1)
 
     def embed(self, x):

@@ -49,8 +49,8 @@ class DepthwiseSeparableBlock(nn.Module):
             bias=False,
         )
         pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-        self.depthwise = _with_norm(depthwise)
-        self.pointwise = _with_norm(pointwise)
+        self.depthwise = with_norm(depthwise)
+        self.pointwise = with_norm(pointwise)
 
     def forward(self, x):
         """Maps `x` (B, C, 1, T) to (B, C, 1, T)."""
@@ -101,7 +101,7 @@ class DSCNN(nn.Module):
         super().__init__()
         # Decibels in, zero mean and unit variance out; nothing to learn, nothing to inject.
         self.input_norm = nn.BatchNorm2d(num_features, affine=False)
-        self.stem = _with_norm(
+        self.stem = with_norm(
             nn.Conv2d(num_features, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
         )
         self.blocks = nn.Sequential(
@@ -109,8 +109,11 @@ class DSCNN(nn.Module):
         )
         self.classifier = nn.Linear(channels, num_classes)
 
-    def forward(self, x):
-        """Maps features `x` (B, T, F) in dB to log-probabilities (B, num_classes), in nats."""
+    def forward(self, x, lens=None):
+        """Maps features `x` (B, T, F) in dB to log-probabilities (B, num_classes), in nats.
+
+        Whole clips are read, padding included, so `lens` changes nothing.
+        """
         return torch.log_softmax(self.classifier(self.embed(x)), dim=1)
 
     def embed(self, x):
@@ -124,6 +127,12 @@ class DSCNN(nn.Module):
         return self.blocks(torch.relu(self.stem(x))).mean(dim=(2, 3))
 
 
-def _with_norm(conv):
-    """A convolution followed by batch normalization."""
+def with_norm(conv):
+    """A convolution followed by batch normalization.
+
+    Example
+    -------
+    >>> list(dict(with_norm(nn.Conv2d(3, 8, 1)).named_children()))
+    ['conv', 'norm']
+    """
     return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(conv.out_channels)))

@@ -298,3 +298,13 @@ def test_personalizer_has_the_type_of_its_main_model(mode):
     feats = torch.randn(1, 2, 21, 8, dtype=torch.double)
     weights = model.personalize(Enrollment(feats, torch.ones(1, 2, dtype=torch.double)))
     assert model(feats[0], weights=weights).dtype == torch.double
+
+
+@pytest.mark.parametrize("place", ["weights", "lens"])
+def test_weights_in_the_place_of_lengths_are_refused(place):
+    """Or a query would be answered as for everybody, without a word."""
+    model = make_model().eval()
+    weights = model.personalize(random_enrollment())
+    wrong = weights if place == "weights" else torch.ones(5)
+    with pytest.raises(ValueError, match="as relative lengths of 6 items; expected a tensor"):
+        model(torch.randn(6, 21, 8), wrong)

@@ -110,12 +110,14 @@ def check_front_end(section):
 
 
 def check_main_model(section):
-    assert section["main_model"](torch.rand(2, 101, 40)).shape == (2, section["num_classes"])
+    log_probs = section["main_model"](torch.rand(2, 101, 40), torch.ones(2))
+    assert len(log_probs) == 2 and log_probs.shape[-1] == section["num_classes"]
 
 
 def check_augmentation(section):
     feats = torch.rand(6, 101, 40)
-    warped = section["virtual_speaker"](feats, 2)
+    voices = torch.tensor([0, 0, 0, 1, 1, 1])
+    warped = section["virtual_speaker"](feats, voices, voices)
     assert warped.shape == feats.shape and not torch.equal(warped, feats)
     torch.manual_seed(0)
     masked = [section["fea_augment"](feats.clone(), torch.ones(6))[0] for _ in range(40)]

@@ -10,15 +10,28 @@ import torch
 from torch import nn
 
 
-def whole(feats):
-    """Relative lengths (B,) of features (B, T, F) without padding: ones.
+def relative_lengths(feats, lens=None):
+    """Relative lengths (B,) of features (B, T, F): those given, or ones without padding.
+
+    Raises
+    ------
+    ValueError
+        If what is given are no lengths, such as weights in their place.
 
     Example
     -------
-    >>> whole(torch.rand(2, 101, 40))
+    >>> relative_lengths(torch.rand(2, 101, 40))
     tensor([1., 1.])
     """
-    return feats.new_ones(len(feats))
+    if lens is None:
+        return feats.new_ones(len(feats))
+    if not isinstance(lens, torch.Tensor) or lens.shape != feats.shape[:1]:
+        got = tuple(lens.shape) if isinstance(lens, torch.Tensor) else type(lens).__name__
+        raise ValueError(
+            f"Got {got} as relative lengths of {len(feats)} items; expected a tensor "
+            f"({len(feats)},). Give weights by name: model(feats, weights=weights)."
+        )
+    return lens
 
 
 class Enrollment(NamedTuple):
@@ -106,6 +119,7 @@ class EnrollmentEncoder(nn.Module):
 
     Example
     -------
+    >>> from vofp_plugin.lobes.embeddings import ConvEmbedding
     >>> encoder = EnrollmentEncoder(ConvEmbedding(40, lin_neurons=64), code_size=8)
     >>> enrollment = Enrollment(torch.rand(2, 3, 101, 40), torch.ones(2, 3))
     >>> encoder(encoder.summarize(enrollment)).shape

@@ -14,7 +14,7 @@ import copy
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.nnet.injection import eject_, injected
 
 
@@ -94,7 +94,7 @@ class PersonalizedModel(nn.Module):
         torch.Tensor
             The main model's output, of N * Q items.
         """
-        lens = whole(feats) if lens is None else lens
+        lens = relative_lengths(feats, lens)
         if weights is None:
             return self.main_model(feats, lens)
         with injected(self.main_model, weights):

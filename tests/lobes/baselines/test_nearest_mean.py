@@ -73,7 +73,7 @@ def test_class_means(model, prior_count, offset, expected):
 
 def test_answers_are_a_softmax_of_distances(model):
     model.setting = {"prior_count": 1.0, "temperature": 2.0, "shrinkage": 1.0, "offset": False}
-    answers = model(frames(5.0, 6.0, 5.0, 6.0), model.personalize(ENROLLMENT))
+    answers = model(frames(5.0, 6.0, 5.0, 6.0), weights=model.personalize(ENROLLMENT))
     distances = [[1.0, 25.0, 225.0], [4.0, 16.0, 196.0], [25.0, 49.0, 225.0], [36.0, 36.0, 196.0]]
     torch.testing.assert_close(answers, torch.log_softmax(-2 * torch.tensor(distances), dim=1))
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 
 
 class ConcatenatedModel(nn.Module):
@@ -40,7 +40,7 @@ class ConcatenatedModel(nn.Module):
         codes = feats.new_zeros(1, self.encoder.code_size) if weights is None else weights
         codes = codes.repeat_interleave(len(feats) // len(codes), dim=0)
         frames = codes.unsqueeze(1).expand(-1, feats.shape[1], -1)
-        lens = whole(feats) if lens is None else lens
+        lens = relative_lengths(feats, lens)
         return self.main_model(torch.cat([feats, frames], dim=2), lens)
 
     def personalize(self, enrollment):

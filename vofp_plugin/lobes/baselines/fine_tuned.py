@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.baselines.adapted import NOTHING, AdaptedModel
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.nnet.injection import eject_, inject_, injected, weight_specs
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
@@ -81,7 +81,7 @@ class FineTunedModel(AdaptedModel):
         -------
         torch.Tensor
         """
-        lens = whole(feats) if lens is None else lens
+        lens = relative_lengths(feats, lens)
         if weights is None:
             return self.main_model(feats, lens)
         log_probs = self._run(feats, lens, weights)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 
 
 class SharedModel(nn.Module):
@@ -28,7 +28,7 @@ class SharedModel(nn.Module):
 
     def forward(self, feats, lens=None, weights=None):
         """Runs the main model on features (B, T, F) with relative lengths (B,), or None."""
-        return self.main_model(feats, whole(feats) if lens is None else lens)
+        return self.main_model(feats, relative_lengths(feats, lens))
 
     def personalize(self, enrollment):
         """Gives no weights, whatever the enrollment."""

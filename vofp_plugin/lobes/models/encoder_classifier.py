@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 
 
 class EncoderClassifier(nn.Module):
@@ -39,7 +39,7 @@ class EncoderClassifier(nn.Module):
 
     def forward(self, x, lens=None):
         """Maps features `x` (B, T, F) with relative lengths (B,) to log-probabilities (B, C)."""
-        lens = whole(x) if lens is None else lens
+        lens = relative_lengths(x, lens)
         if self.normalize is not None:
             x = self.normalize(x, lens)
         output = self.classifier(self.embedding_model(x, lens)).squeeze(1)

@@ -1,4 +1,4 @@
-"""Rewrite the tables of the READMEs and RESULTS.md of recipes from results.csv, or check them.
+"""Rewrite the tables of all pages from results.csv, or check them.
 
 > python recipes/tables.py [--check]
 
@@ -80,7 +80,8 @@ def main(argv=None, root=ROOT):
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     status = 0
-    for path in [root / "README.md", *sorted((root / "recipes").glob("*/*/*.md"))]:
+    pages = [*root.glob("docs/*.md"), *root.glob("recipes/*/*/*.md")]
+    for path in [root / "README.md", *sorted(pages)]:
         text = path.read_text(encoding="utf-8")
         try:
             new_text = rewrite(text, rows)

@@ -1,4 +1,4 @@
-"""Rewrite the tables of the READMEs and RESULTS.md of recipes from results.csv, or check them.
+"""Rewrite the tables of all pages from results.csv, or check them. Rows that none shows go.
 
 > python recipes/tables.py [--check]
 
@@ -38,18 +38,17 @@ def read_mark(mark):
     return label, filters
 
 
-def make_tables(rows, mark):
-    """Markdown of the rows that a mark names, and the metrics that it shows."""
+def find_rows(rows, mark):
+    """The recorded rows that a mark names."""
     label, filters = read_mark(mark)
-    chosen = [
+    found = [
         row
         for row in rows
         if row["label"] == label and all(str(row[key]) in filters[key] for key in filters)
     ]
-    if not chosen:
+    if not found:
         raise ValueError(f"got no recorded row for the mark {mark!r}; see recipes/results.csv")
-    metrics = filters.get("metric")
-    return section_tables(chosen, metrics), {row["metric"] for row in chosen}
+    return found
 
 
 def rewrite(text, rows):
@@ -61,8 +60,9 @@ def rewrite(text, rows):
     shown = set()
 
     def tables(match):
-        made, metrics = make_tables(rows, match[1])
-        shown.update(metrics)
+        found = find_rows(rows, match[1])
+        made = section_tables(found, read_mark(match[1])[1].get("metric"))
+        shown.update(row["metric"] for row in found)
         if match.start() == places[-1]:
             made += f"\n{legend(shown)}"
         return f"<!-- table: {match[1]} -->\n{made}<!-- end table -->"
@@ -70,31 +70,46 @@ def rewrite(text, rows):
     return REGION.sub(tables, text)
 
 
+def rewrite_pages(root, rows):
+    """{path: text} of all pages under a root, with every table made anew."""
+    pages = [*root.glob("docs/*.md"), *root.glob("recipes/*/*/*.md")]
+    texts = {}
+    for path in [root / "README.md", *sorted(pages)]:
+        try:
+            texts[path] = rewrite(path.read_text(encoding="utf-8"), rows)
+        except ValueError as error:
+            raise ValueError(f"{path.relative_to(root)}: {error}") from error
+    return texts
+
+
+def keep_shown(text, rows, pages):
+    """CSV text of the rows, a line each after its header, without those that no page shows."""
+    marks = [mark for page in pages for mark in START.findall(page)]
+    shown = {id(row) for mark in marks for row in find_rows(rows, mark)}
+    header, *lines = text.splitlines(keepends=True)
+    kept = [line for line, row in zip(lines, rows, strict=True) if id(row) in shown]
+    return "".join([header, *kept])
+
+
 def main(argv=None, root=ROOT):
-    """Rewrite or check all pages under the root; return the exit status."""
+    """Rewrite or check all pages under the root, and their rows; return the exit status."""
     parser = argparse.ArgumentParser(description="Make the tables of the READMEs from results.csv")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a table differs")
     check = parser.parse_args(argv).check
+    recorded = root / "recipes" / "results.csv"
     try:
-        rows = read_rows(root / "recipes" / "results.csv")
+        rows = read_rows(recorded)
+        texts = rewrite_pages(root, rows)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    status = 0
-    for path in [root / "README.md", *sorted((root / "recipes").glob("*/*/*.md"))]:
-        text = path.read_text(encoding="utf-8")
-        try:
-            new_text = rewrite(text, rows)
-        except ValueError as error:
-            sys.exit(f"{path.relative_to(root)}: {error}")
-        if new_text == text:
-            continue
-        print(f"{path.relative_to(root)}: table {'differs' if check else 'rewritten'}")
-        if check:
-            status = 1
-            continue
-        with whole_file(path) as partial:
-            partial.write_text(new_text, encoding="utf-8")
-    return status
+    texts[recorded] = keep_shown(recorded.read_text(encoding="utf-8"), rows, texts.values())
+    texts = {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
+    for path, text in texts.items():
+        print(f"{path.relative_to(root)}: {'differs' if check else 'rewritten'}")
+        if not check:
+            with whole_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+    return int(check and bool(texts))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def clone(tmp_path):
 def test_check_fails_until_tables_are_rewritten(tables, clone, capsys):
     path = clone / "recipes" / "Made-up" / "kws" / "README.md"
     assert tables.main(["--check"], clone) == 1
-    assert "Made-up/kws/README.md: table differs" in capsys.readouterr().out
+    assert "Made-up/kws/README.md: differs" in capsys.readouterr().out
     assert path.read_text() == README.format("kws")
     assert tables.main([], clone) == 0
     assert tables.main(["--check"], clone) == 0
@@ -66,6 +66,25 @@ def test_a_mark_may_choose_the_columns_of_one_table(tables, clone):
         "| shared_again | shared | 0 | 40.0 | 74.0 | 5 | 200 | 2 |",
         "| shared_large | shared | 0 | 20.0 | 80.0 | 5 | 200 | 2 |",
         "| vofp | own | 5 | 0.0 | 89.8 | 5 | 200 | 3 |",
+    ]
+
+
+def test_rows_that_no_page_shows_go(tables, clone):
+    recorded = clone / "recipes" / "results.csv"
+    chosen = "kws condition=quiet subset=all system=vofp metric=accuracy"
+    page = clone / "docs" / "results.md"
+    page.parent.mkdir()
+    (clone / "recipes" / "Made-up" / "kws" / "README.md").unlink()
+    page.write_text(README.format(chosen))
+    before = recorded.read_text().splitlines()
+    assert tables.main(["--check"], clone) == 1
+    assert recorded.read_text().splitlines() == before
+    assert tables.main([], clone) == 0
+    assert tables.main(["--check"], clone) == 0
+    assert recorded.read_text().splitlines() == [
+        line
+        for line in before
+        if line == before[0] or (line.startswith("kws,vofp,") and ",quiet,all,accuracy," in line)
     ]
 
 

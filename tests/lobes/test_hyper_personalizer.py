@@ -1,5 +1,6 @@
 """Hyper-personalizer: where it starts, which forms it uses, and that everything is trained."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -16,7 +17,8 @@ from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.nnet.forms import FORMS, Channel, Full, LowRank
 from vofp_plugin.nnet.injection import injected
 from vofp_plugin.nnet.losses import Elbo
-from vofp_plugin.nnet.posterior import Delta, DiagonalGaussian
+from vofp_plugin.nnet.modes import Replace, Residual
+from vofp_plugin.nnet.posterior import Delta, DeltaHead, DiagonalGaussian, GaussianHead
 
 CODE_SIZE = 32
 each_form = pytest.mark.parametrize("form", FORMS)
@@ -65,7 +67,7 @@ def test_replace_starts_at_the_shared_model(form):
     main_model = small_main_model().eval()
     x = torch.randn(8, 21, 8)
     expected = main_model(x)
-    hyper_personalizer = HyperPersonalizer(main_model, {"*": form}, CODE_SIZE, mode="replace")
+    hyper_personalizer = HyperPersonalizer(main_model, {"*": form}, CODE_SIZE, mode=Replace())
     numbers = hyper_personalizer(*random_code()).mean
     torch.testing.assert_close(
         run(main_model, hyper_personalizer, numbers, x), expected, rtol=0, atol=1e-2
@@ -131,7 +133,7 @@ def test_pattern_without_a_form_is_left_out():
 
 def test_posterior_starts_with_the_spread_asked_for():
     hyper_personalizer = HyperPersonalizer(
-        small_main_model(), {"*": "full"}, CODE_SIZE, posterior_std=0.2
+        small_main_model(), {"*": "full"}, CODE_SIZE, posterior=partial(GaussianHead, std=0.2)
     )
     posterior = hyper_personalizer(*random_code())
     assert isinstance(posterior, DiagonalGaussian)
@@ -141,16 +143,16 @@ def test_posterior_starts_with_the_spread_asked_for():
 
 def test_delta_has_no_log_variance():
     hyper_personalizer = HyperPersonalizer(
-        small_main_model(), {"*": "full"}, CODE_SIZE, posterior="delta"
+        small_main_model(), {"*": "full"}, CODE_SIZE, posterior=DeltaHead
     )
     assert isinstance(hyper_personalizer(*random_code()), Delta)
     assert not [name for name, _ in hyper_personalizer.named_parameters() if "log_var" in name]
 
 
-@pytest.mark.parametrize("mode, std", [("residual", 0.5), ("replace", 1.0)])
+@pytest.mark.parametrize("mode, std", [(Residual(0.5), 0.5), (Replace(), 1.0)])
 def test_prior(mode, std):
     hyper_personalizer = HyperPersonalizer(
-        small_main_model(), {"*": "full"}, CODE_SIZE, mode=mode, prior_std=0.5
+        small_main_model(), {"*": "full"}, CODE_SIZE, mode=mode
     )
     prior = hyper_personalizer.prior()
     torch.testing.assert_close(prior.std, torch.full_like(prior.std, std))
@@ -165,7 +167,7 @@ def test_prior_of_the_random_factor_is_centred_where_it_starts():
 
 def test_posterior_may_narrow_with_the_precision_of_the_code():
     hyper_personalizer = HyperPersonalizer(small_main_model(), {"*": "full"}, CODE_SIZE)
-    nn.init.constant_(hyper_personalizer.log_var_offset.weight, -0.1)
+    nn.init.constant_(hyper_personalizer.posterior.log_var_offset.weight, -0.1)
     code, precisions = random_code()
     wide, narrow = (hyper_personalizer(code, precisions * k).std for k in (1, 5))
     assert (narrow < wide).all()
@@ -186,14 +188,14 @@ def test_start_depends_on_the_generator_alone(form):
         for seed in (1, 1, 2)
     ]
     random = [name for name, value in states[0].items() if not torch.equal(value, states[2][name])]
-    assert "mean.weight" in random and "log_var_offset.weight" in random
+    assert "mean.weight" in random and "posterior.log_var_offset.weight" in random
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
 
 
 @each_form
 def test_replace_freezes_what_nothing_reads(form):
     main_model = small_main_model()
-    HyperPersonalizer(main_model, {"classifier": form}, CODE_SIZE, mode="replace")
+    HyperPersonalizer(main_model, {"classifier": form}, CODE_SIZE, mode=Replace())
     frozen = {name for name, p in main_model.named_parameters() if not p.requires_grad}
     reads_weight = form == "channel"
     assert frozen == {"classifier.bias"} | (set() if reads_weight else {"classifier.weight"})
@@ -218,7 +220,7 @@ def test_residual_keeps_no_change_for_no_enrollment(form):
 
 def test_replace_keeps_the_mean_of_training_speakers_for_no_enrollment():
     hyper_personalizer = HyperPersonalizer(
-        small_main_model(), {"*": "full"}, CODE_SIZE, mode="replace"
+        small_main_model(), {"*": "full"}, CODE_SIZE, mode=Replace()
     )
     speakers = 2 + 0.1 * torch.randn(500, 4, hyper_personalizer.num_numbers)
     for numbers in speakers:
@@ -230,7 +232,7 @@ def test_replace_keeps_the_mean_of_training_speakers_for_no_enrollment():
 
 @pytest.mark.parametrize(
     "form, mode, posterior, aggregation",
-    [*product(FORMS, ["residual", "replace"], ["gaussian", "delta"], ["mean", "bayesian"])],
+    [*product(FORMS, [Residual, Replace], [GaussianHead, DeltaHead], ["mean", "bayesian"])],
 )
 def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
     main_model = small_main_model()
@@ -244,7 +246,7 @@ def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
             words="told",
             num_classes=5,
         ),
-        HyperPersonalizer(main_model, {"*": form}, 8, mode=mode, posterior=posterior, rank=2),
+        HyperPersonalizer(main_model, {"*": form}, 8, mode=mode(), posterior=posterior, rank=2),
     )
     enrollment = Enrollment(torch.randn(4, 3, 21, 8), torch.ones(4, 3), torch.randint(5, (4, 3)))
     x, labels = torch.randn(12, 21, 8), torch.randint(5, (12,))
@@ -263,14 +265,11 @@ def test_every_parameter_gets_a_gradient(form, mode, posterior, aggregation):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"mode": "add"}, "Got mode 'add'; expected one of residual, replace"),
-        ({"posterior": "laplace"}, "Got posterior 'laplace'; expected one of gaussian, delta"),
         ({"targets": {"*": "fulll"}}, "Got form 'fulll'; expected one of full, channel, low_rank"),
         ({"targets": {"clasifier": "full"}}, "'clasifier' matches no injectable layer"),
         ({"targets": {}}, "Got no targets"),
         ({"rank": 0}, "Got rank 0; expected a number above 0"),
-        ({"posterior_std": 0.0}, "Got posterior_std 0.0; expected a number above 0"),
-        ({"prior_std": 0.0}, "Got prior_std 0.0; expected a number above 0"),
+        ({"posterior": partial(GaussianHead, std=0.0)}, "Got posterior_std 0.0; expected a number"),
     ],
 )
 def test_bad_settings_are_refused(arguments, message):

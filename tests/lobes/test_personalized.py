@@ -16,9 +16,11 @@ from vofp_plugin.lobes.personalized import PersonalizedModel
 from vofp_plugin.nnet.forms import FORMS
 from vofp_plugin.nnet.injection import weight_specs
 from vofp_plugin.nnet.layers import WeightInjected
+from vofp_plugin.nnet.modes import Replace, Residual
+from vofp_plugin.nnet.posterior import DeltaHead
 
 each_form = pytest.mark.parametrize("form", FORMS)
-each_mode = pytest.mark.parametrize("mode", ["residual", "replace"])
+each_mode = pytest.mark.parametrize("mode", [Residual(), Replace()])
 
 
 def small_main_model():
@@ -121,7 +123,7 @@ def test_no_enrollment_is_the_shared_model_in_residual_mode(form):
 
 
 def test_no_enrollment_is_the_mean_of_training_speakers_in_replace_mode():
-    model, x = make_model(mode="replace"), torch.randn(6, 21, 8)
+    model, x = make_model(mode=Replace()), torch.randn(6, 21, 8)
     nothing = no_enrollment(2)
     at_start = model(x, weights=model.personalize(nothing))
     enrollment = random_enrollment()
@@ -139,7 +141,7 @@ def test_no_enrollment_is_the_mean_of_training_speakers_in_replace_mode():
 
 
 def test_speakers_without_enrollment_do_not_count_in_the_stored_mean():
-    model = make_model(mode="replace").train()
+    model = make_model(mode=Replace()).train()
     enrollment = random_enrollment(2)
     enrollment.lens[1] = 0
     before = model.hyper_personalizer.none_numbers.clone()
@@ -207,7 +209,7 @@ def test_monte_carlo_averages_probabilities():
 
 
 def test_monte_carlo_of_delta_is_the_mean_prediction():
-    model = make_model(posterior="delta")
+    model = make_model(posterior=DeltaHead)
     x, enrollment = torch.randn(6, 21, 8), random_enrollment(3)
     torch.testing.assert_close(
         model.predict(x, enrollment, num_samples=3), model.predict(x, enrollment)
@@ -247,7 +249,7 @@ def test_model_learns_what_only_the_enrollment_tells():
     model = PersonalizedModel(
         main_model,
         EnrollmentEncoder(ConvEmbedding(8, channels=12), code_size=8),
-        HyperPersonalizer(main_model, {"model.1": "full"}, 8, posterior="delta"),
+        HyperPersonalizer(main_model, {"model.1": "full"}, 8, posterior=DeltaHead),
     )
     voice = torch.tensor([1.0, -1.0])
     tilt = torch.linspace(-1, 1, 8)

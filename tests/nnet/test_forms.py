@@ -51,46 +51,46 @@ def test_numbers_of_one_speaker_change_the_tensor_of_that_speaker_alone(form_cla
 
 @each_form
 @each_shape
-def test_residual_starts_without_any_change(form_class, shape):
+def test_no_change_is_a_tensor_of_zeros(form_class, shape):
     form, shared = make(form_class, shape), torch.randn(shape)
-    start = form.start(shared, "residual")
+    start = form.no_change()
     assert start.shape == (form.size,)
     assert not form.tensor(start.unsqueeze(0), shared).any()
 
 
 @pytest.mark.parametrize("form_class", [Full, Channel])
 @each_shape
-def test_replace_starts_with_the_shared_weights(form_class, shape):
+def test_same_as_gives_the_shared_weights(form_class, shape):
     form, shared = make(form_class, shape), torch.randn(shape)
-    start = form.start(shared, "replace")
+    start = form.same_as(shared)
     torch.testing.assert_close(form.tensor(start.unsqueeze(0), shared)[0], shared)
 
 
-def test_low_rank_replace_starts_with_random_weights_of_the_usual_size():
+def test_low_rank_gives_random_weights_of_the_usual_size():
     form = make(LowRank, (256, 64, 4), rank=8)
-    start = form.start(torch.randn(256, 64, 4), "replace")
+    start = form.same_as(torch.randn(256, 64, 4))
     assert form.tensor(start.unsqueeze(0), None).std() == pytest.approx(1 / 16, rel=0.1)
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
-def test_low_rank_residual_starts_with_exactly_one_factor_zero(shape):
+def test_low_rank_without_change_has_exactly_one_factor_zero(shape):
     form = make(LowRank, shape)
-    left, right = form.start(None, "residual").split([shape[0] * 2, form.size - shape[0] * 2])
+    left, right = form.no_change().split([shape[0] * 2, form.size - shape[0] * 2])
     assert not left.any() and right.all()
     assert form.is_free().tolist() == [False] * len(left) + [True] * len(right)
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
-def test_low_rank_residual_start_gives_a_gradient_to_the_zero_factor(shape):
+def test_low_rank_without_change_gives_a_gradient_to_the_zero_factor(shape):
     form = make(LowRank, shape)
-    numbers = form.start(None, "residual").unsqueeze(0).requires_grad_()
+    numbers = form.no_change().unsqueeze(0).requires_grad_()
     (form.tensor(numbers, None) * torch.randn(shape)).sum().backward()
     assert numbers.grad[0, ~form.is_free()].all()
 
 
 def test_low_rank_start_depends_on_the_generator_alone():
     form = make(LowRank, (6, 4))
-    starts = [form.start(None, "residual", torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    starts = [form.no_change(torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
 
 
@@ -133,7 +133,7 @@ def test_deviation_of_a_number_is_that_of_the_output(name, width):
     shared /= width**0.5
     numbers = std * torch.randn(num_draws, form.size)
     if name == "low_rank":
-        start = torch.stack([form.start(None, "residual") for _ in range(num_draws)])
+        start = torch.stack([form.no_change() for _ in range(num_draws)])
         numbers = torch.where(form.is_free(), start, numbers)
     change = form.tensor(numbers, shared)
     outputs = torch.stack([F.linear(torch.randn(20, width), matrix) for matrix in change])

@@ -27,12 +27,12 @@ def run_with(tmp_path, google_corpus, cache_folder):
 
 
 def test_overrides_and_their_record(run_with):
-    options = ("--num_epochs=3", "--main_lr=0.01", "--device=cpu", "--main={channels: 16}")
+    options = ("--num_epochs=3", "--lr=0.01", "--device=cpu", "--main={channels: 16}")
     metrics = run_with(*options, "--episodes_per_epoch=1")["run/metrics.json"]
     assert len(metrics["training"]["epochs"]) == metrics["training"]["steps"] == 3
     assert metrics["model"]["main_parameters"] < 8000, "16 channels"
     overrides = metrics["overrides"]
-    assert (overrides["num_epochs"], overrides["main_lr"]) == ("3", "0.01"), "the last wins"
+    assert (overrides["num_epochs"], overrides["lr"]) == ("3", "0.01"), "the last wins"
     assert overrides["main"] == "{channels: 16}" and overrides["test_shots"] == "[1,3]"
     assert "device" not in overrides and "num_classes" not in overrides
 

@@ -187,7 +187,7 @@ def made_like(metrics):
 
     Example
     -------
-    >>> made_like({"system": "shared", "settings": {"main_lr": "0.008"}})
+    >>> made_like({"system": "shared", "settings": {"lr": "0.008"}})
     'shared 1bb1f290'
     """
     text = json.dumps(metrics.get("settings", {}), sort_keys=True)

@@ -74,7 +74,7 @@ class PersonalizedModel(nn.Module):
     @property
     def enrollments(self):
         """What an evaluation compares; by Monte Carlo too where weights can be drawn."""
-        sampled = ("own_sampled",) if self.hyper_personalizer.log_var is not None else ()
+        sampled = ("own_sampled",) if self.hyper_personalizer.posterior.is_random else ()
         return ("none", "own", *sampled, "stranger")
 
     def forward(self, feats, lens=None, weights=None):

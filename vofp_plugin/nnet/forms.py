@@ -35,9 +35,13 @@ class Full:
         """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
         return numbers.unflatten(1, self.shape) * self.scale
 
-    def start(self, shared, mode, generator=None):
-        """Numbers (size,) of the first posterior mean: no change, or the shared weights."""
-        return torch.zeros(self.size) if mode == "residual" else shared.flatten() / self.scale
+    def no_change(self, generator=None):
+        """Numbers (size,) of a tensor of zeros."""
+        return torch.zeros(self.size)
+
+    def same_as(self, shared, generator=None):
+        """Numbers (size,) of a tensor that is `shared`."""
+        return shared.flatten() / self.scale
 
     def is_free(self):
         """Says of each number (size,) whether the enrollment may change it at the start."""
@@ -70,11 +74,9 @@ class Channel(Full):
             return numbers
         return numbers.reshape(len(numbers), -1, *[1] * (len(self.shape) - 1)) * shared
 
-    def start(self, shared, mode, generator=None):
-        """Numbers (size,) of the first posterior mean: no change, or the shared weights."""
-        if len(self.shape) == 1:
-            return super().start(shared, mode)
-        return torch.full((self.size,), 0.0 if mode == "residual" else 1.0)
+    def same_as(self, shared, generator=None):
+        """Numbers (size,) of a tensor that is `shared`."""
+        return super().same_as(shared) if len(self.shape) == 1 else torch.ones(self.size)
 
 
 class LowRank(Full):
@@ -110,18 +112,20 @@ class LowRank(Full):
         product = left.unflatten(1, self.factors[0]) @ right.unflatten(1, self.factors[1])
         return product.reshape(-1, *self.shape) * self.scale
 
-    def start(self, shared, mode, generator=None):
-        """Numbers (size,) of the first posterior mean.
+    def no_change(self, generator=None):
+        """Numbers (size,) of a tensor of zeros.
 
-        In residual mode the left factor is zero, so the change is, and the right one random,
-        so that the left one gets a gradient. In replace mode both are random.
+        The left factor is zero, and the right one random, so that the left one gets a gradient.
         """
         if not self.factors:
-            return super().start(shared, mode)
-        numbers = torch.randn(self.size, generator=generator)
-        if mode == "residual":
-            numbers[: math.prod(self.factors[0])] = 0.0
-        return numbers
+            return super().no_change()
+        return torch.randn(self.size, generator=generator).masked_fill(~self.is_free(), 0.0)
+
+    def same_as(self, shared, generator=None):
+        """Numbers (size,) of random weights of the usual size: `shared` has no such factors."""
+        if not self.factors:
+            return super().same_as(shared)
+        return torch.randn(self.size, generator=generator)
 
     def is_free(self):
         """Says of each number (size,) whether the enrollment may change it at the start."""

@@ -1,11 +1,13 @@
-"""Distributions over the injected numbers: one row for each speaker, KL summed, in nats.
+"""Distributions over the injected numbers, and the heads that give them.
 
-A prior is a `DiagonalGaussian` too: see `standard_prior`.
+A distribution has one row for each speaker, and its KL is summed over numbers, in nats. A prior is
+a `DiagonalGaussian` too: see `standard_prior`.
 """
 
 import math
 
 import torch
+from torch import nn
 
 
 class DiagonalGaussian:
@@ -100,3 +102,69 @@ def standard_prior(std, device=None):
         raise ValueError(f"Got prior_std {std}; expected a number above 0.")
     log_var = torch.full((1, 1), 2.0 * math.log(std), device=device)
     return DiagonalGaussian(torch.zeros(1, 1, device=device), log_var)
+
+
+class GaussianHead(nn.Module):
+    """Makes a `DiagonalGaussian` of means.
+
+    The log-variance of every number is one of its own plus an offset for each injected tensor, a
+    linear function of how precise the code is, so that the posterior can narrow as enrollment
+    grows.
+
+    Arguments
+    ---------
+    sizes : list of int
+        Numbers of each injected tensor, P together.
+    std : float
+        Standard deviation of every posterior at the start.
+    generator : torch.Generator
+        For the initialization.
+
+    Example
+    -------
+    >>> head = GaussianHead([2, 4], std=0.5)
+    >>> head(torch.zeros(3, 6), torch.zeros(3, 1)).std[0]
+    tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
+    """
+
+    is_random = True  # whether samples differ from the mean
+
+    def __init__(self, sizes, std=0.09, generator=None):
+        super().__init__()
+        if not std > 0:
+            raise ValueError(f"Got posterior_std {std}; expected a number above 0.")
+        self.sizes = sizes
+        self.log_var = nn.Parameter(torch.full((sum(sizes),), 2 * math.log(std)))
+        self.log_var_offset = nn.Linear(1, len(sizes))
+        nn.init.normal_(self.log_var_offset.weight, 0.0, 1e-3, generator=generator)
+        nn.init.zeros_(self.log_var_offset.bias)
+
+    def forward(self, mean, precisions):
+        """Makes the posterior of means (N, P) and of the codes' precisions (N, 1)."""
+        sizes = torch.tensor(self.sizes, device=mean.device)
+        offset = self.log_var_offset(precisions.log1p()).repeat_interleave(sizes, dim=1)
+        return DiagonalGaussian(mean, self.log_var + offset)
+
+
+class DeltaHead(nn.Module):
+    """Makes a `Delta` of means.
+
+    Arguments
+    ---------
+    sizes : list of int
+        Numbers of each injected tensor, as for `GaussianHead`.
+
+    Example
+    -------
+    >>> DeltaHead([2, 4])(torch.ones(3, 6), torch.zeros(3, 1)).sample().shape
+    torch.Size([3, 6])
+    """
+
+    is_random = False
+
+    def __init__(self, sizes, generator=None):
+        super().__init__()
+
+    def forward(self, mean, precisions):
+        """Makes the posterior of means (N, P)."""
+        return Delta(mean)

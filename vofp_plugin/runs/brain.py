@@ -45,8 +45,9 @@ class PersonalizedBrain(sb.Brain):
         "episodes_per_epoch",
         "epoch_counter",
         "augmentations",
-        "main_lr",
-        "weight_decay",
+        "lr",
+        "opt_class",
+        "lr_scheduler",
         "train_logger",
         "test_shots",
         "test_samples",
@@ -155,10 +156,10 @@ class PersonalizedBrain(sb.Brain):
         return terms["loss"]
 
     def init_optimizers(self):
-        """AdamW for the main model and, at its own rate, for all else; one-cycle schedules.
+        """Makes the YAML's optimizer for the main model and, at its own rate, for all else.
 
-        They are two optimizers because SpeechBrain clips the gradients of the first parameter
-        group of each.
+        They are two because SpeechBrain clips the gradients of the first parameter group of each.
+        Every optimizer has the YAML's schedule, which is called as torch's `OneCycleLR`.
         """
         model = self.modules.model
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -166,7 +167,7 @@ class PersonalizedBrain(sb.Brain):
         others = [p for p in trained if all(p is not m for m in main)]
         rates = {}
         if main:
-            rates["main"] = (main, self.hparams.main_lr)
+            rates["main"] = (main, self.hparams.lr)
         if others:
             if not hasattr(self.hparams, "personalizer_lr"):
                 raise ValueError(
@@ -183,11 +184,9 @@ class PersonalizedBrain(sb.Brain):
         steps *= self.hparams.epoch_counter.limit
         self.optimizers_dict, self.schedules = {}, {}
         for name, (parameters, rate) in rates.items():
-            optimizer = torch.optim.AdamW(
-                parameters, lr=rate, weight_decay=self.hparams.weight_decay
-            )
+            optimizer = self.hparams.opt_class(parameters, lr=rate)
             self.optimizers_dict[name] = optimizer
-            self.schedules[name] = torch.optim.lr_scheduler.OneCycleLR(
+            self.schedules[name] = self.hparams.lr_scheduler(
                 optimizer, max_lr=rate, total_steps=max(2, steps) + 1
             )
             if self.checkpointer is not None:

@@ -1,11 +1,16 @@
-"""Configurations: HyperPyYAML files with overrides, read without a silent mistake."""
+"""Configurations: HyperPyYAML files with bases and overrides, read without a silent mistake."""
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
+from hyperpyyaml.core import recursive_update
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.scanner import Scanner
+from ruamel.yaml.tag import Tag
 
 # SpeechBrain's run options that change what a training computes, be they keys of a YAML or options
 # on the command line.
@@ -19,9 +24,7 @@ TRAINING_OPTIONS = (
     "grad_accumulation_factor",
     "optimizer_step_limit",
 )
-BASE = re.compile(
-    r"""(?:\s*(?:\#.*|---)\n)*\s*base:[ \t]*["']?([^\s"'\#]+)["']?[ \t]*(?:\#.*)?(?:\n|$)"""
-)
+INCLUDE = "!include:"
 PRETRAINER = """\
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
@@ -34,17 +37,35 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 """
 
 
+class Source(NamedTuple):
+    """Keys of a YAML file: those of its bases with its own in their place.
+
+    Arguments
+    ---------
+    keys : dict
+        Tree of ruamel's nodes, tags included.
+    inherited : dict
+        The keys of the bases alone.
+    read : set of str
+        Names that a `!ref` reads, in the file or in one of its bases.
+    """
+
+    keys: dict
+    inherited: dict
+    read: set
+
+
 def load_yaml(yaml_file, overrides, read_keys):
     """Loads a HyperPyYAML file and refuses keys that nothing reads.
 
-    A file with the key `base` holds keys that replace those of the file that it names, each as a
+    The key `base` names a file, or a list of them, of which the file replaces keys, each as a
     whole. Overrides are merged: of a section they need only name what changes.
 
     Arguments
     ---------
     yaml_file : str or Path
-    overrides : str
-        YAML text; wins over the file.
+    overrides : dict
+        As `parse_overrides` gives them; they win over the file.
     read_keys : iterable of str
         Top-level keys that are read without a `!ref`.
 
@@ -59,96 +80,86 @@ def load_yaml(yaml_file, overrides, read_keys):
     ValueError
         If it is no YAML, or a key is unknown or read by nothing.
     """
-    check_keys(yaml_file, overrides, read_keys)
-    hparams = load_hyperpyyaml(resolve_yaml(yaml_file, overrides))
-    check_fragments(yaml_file, overrides, hparams)
-    return hparams
+    source = read_yaml(yaml_file)
+    check_keys(yaml_file, source, overrides, read_keys)
+    tree = _overridden(yaml_file, source.keys, overrides)
+    check_fragments(yaml_file, tree)
+    return load_hyperpyyaml(_resolve(tree))
 
 
-def check_overrides(overrides):
-    """Refuses values that YAML would cut off at what it takes as the start of a comment."""
-    cut = re.search(r"^\w+: *[^'\"{\[\s].*\s#.*$", overrides, flags=re.MULTILINE)
-    if cut:
-        raise ValueError(
-            f"Got {cut.group()!r} on the command line, of which YAML takes what follows # as a "
-            "comment: put the value in quotes that the shell leaves, as in "
-            "--output_folder=\"'a #1'\"."
-        )
+def parse_overrides(options):
+    """Parses options of a command line, {key: YAML text of its value}.
+
+    Raises
+    ------
+    ValueError
+        If a value is no YAML, or would be cut off at what YAML takes as the start of a comment.
+
+    Example
+    -------
+    >>> parse_overrides({"seed": "1", "main": "{channels: 16}"})
+    {'seed': 1, 'main': {'channels': 16}}
+    """
+    lines = [f"{key}: {value}" for key, value in options.items()]
+    for line in lines:
+        if re.search(r"^\w+: *[^'\"{\[\s].*\s#", line):
+            raise ValueError(
+                f"Got {line!r} on the command line, of which YAML takes what follows # as a "
+                "comment: put the value in quotes that the shell leaves, as in "
+                "--output_folder=\"'a #1'\"."
+            )
+    return _parse("\n".join(lines), "The command line, in an override,")
 
 
 def resolve_yaml(yaml_file, overrides):
-    """Text of a HyperPyYAML file with its base, overrides, references and fragments filled in."""
-    main_file, text = read_yaml(yaml_file)
-    blocks = blocks_of(overrides)
-    added = [key for key in TRAINING_OPTIONS if key in blocks and key not in _keys(text)]
-    stream = io.StringIO("\n".join([text, *(blocks.pop(key) for key in added), ""]))
-    stream.name = str(main_file)  # where fragments are looked up from
-    overrides = "\n".join(blocks.values())
-    try:
-        return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
-    except KeyError as error:
-        raise ValueError(
-            f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
-            f"{', '.join(_keys(text))}."
-        ) from error
-    except YAMLError as error:
-        raise ValueError(f"{yaml_file} or an override is no valid YAML: {error}") from error
-    except ValueError as error:
-        if "structure" not in str(error):
-            raise
-        raise ValueError(  # HyperPyYAML's is a tuple, which does not say what to do
-            f"An override of {yaml_file} does not fit it; expected the keys of a section where "
-            "there is a section, and a value elsewhere. What is a !ref or an !include without keys "
-            f"can be changed where it points to. Got: {' '.join(overrides.split())}"
-        ) from error
+    """Text of a HyperPyYAML file with its bases, overrides, references and fragments filled in."""
+    return _resolve(_overridden(yaml_file, read_yaml(yaml_file).keys, overrides))
 
 
 def pretrained_yaml(text):
     """YAML text for `from_hparams`: what inference needs of resolved text, and a pretrainer."""
-    yaml = YAML()
-    whole = yaml.load(text)
-    needed = yaml.map()
-    needed.update({key: whole[key] for key in ("front_end", "model", "modules")})
-    stream = io.StringIO()
-    yaml.dump(needed, stream)
-    plain = re.sub(r"\n\s*#[^\n]*", "", stream.getvalue())  # comments of the keys left out
-    return f"{plain}{PRETRAINER}"
+    whole = _parse(text)
+    for key in whole.keys() - {"front_end", "model", "modules"}:
+        del whole[key]
+    return f"{_dump(whole)}{PRETRAINER}"
 
 
 def read_yaml(yaml_file, above=()):
-    """The file at the end of the chain of `base` keys, and its text with the keys replaced."""
-    if Path(yaml_file).resolve() in above:
+    """Reads a YAML file and its bases as a `Source`; `above` are the files whose base it is."""
+    path = Path(yaml_file)
+    if path.resolve() in above:
         raise ValueError(
             f"{yaml_file} is its own base, directly or by way of others; name another."
         )
-    if not Path(yaml_file).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"Found no YAML file {yaml_file}; give one of hparams/*.yaml.")
-    text = Path(yaml_file).read_text(encoding="utf-8")
-    base = BASE.match(text)
-    if not base:
-        return yaml_file, text
-    above = (*above, Path(yaml_file).resolve())
-    main_file, main_text = read_yaml(Path(yaml_file).parent / base.group(1), above)
-    old, new = blocks_of(main_text), blocks_of(text[base.end() :])
-    unknown = [key for key in new if key not in old]
-    if unknown:
-        raise ValueError(
-            f"{yaml_file} has keys that {base.group(1)} does not: {', '.join(unknown)}. Keys that "
-            f"exist: {', '.join(old)}."
-        )
-    return main_file, "\n".join([*(old | new).values(), ""])
+    own = _parse(path.read_text(encoding="utf-8"), yaml_file)
+    _anchor_fragments(own, path.parent)
+    bases = own.pop("base", [])
+    above = (*above, path.resolve())
+    sources = [
+        read_yaml(path.parent / base, above)
+        for base in ([bases] if isinstance(bases, str) else bases)
+    ]
+    read = references(own).union(*(source.read for source in sources))
+    inherited = _merged(*(source.keys for source in sources))
+    return Source(_merged(inherited, own), inherited, read)
 
 
-def check_keys(yaml_file, overrides, read_keys):
+def check_keys(yaml_file, source, overrides, read_keys):
     """Refuses top-level keys that are not in `read_keys` and that no `!ref` reads.
 
-    A file with `base` may leave keys of the base unread by replacing what read them; then they
-    cannot be overridden.
+    A file may leave keys of its bases unread by replacing what read them; then they cannot be
+    overridden.
     """
-    main_file, text = read_yaml(yaml_file)
-    read = {*read_keys, *_references(text)}
-    read |= _references(Path(main_file).read_text(encoding="utf-8")) - blocks_of(overrides).keys()
-    unread = [key for key in _keys(text) if key not in read and not key.startswith("__")]
+    read = {*read_keys, *references(source.keys), *(source.read - overrides.keys())}
+    unread = [key for key in source.keys if key not in read and not key.startswith("__")]
+    unknown = [key for key in unread if source.inherited and key not in source.inherited]
+    if unknown:
+        raise ValueError(
+            f"{yaml_file} has keys that its base does not: {', '.join(unknown)}. Keys that "
+            f"exist: {', '.join(source.inherited)}. A new one needs a !ref that reads it."
+        )
     if unread:
         raise ValueError(
             f"{yaml_file} has keys that nothing reads: {', '.join(unread)}. Remove them or correct "
@@ -156,14 +167,14 @@ def check_keys(yaml_file, overrides, read_keys):
         )
 
 
-def check_fragments(yaml_file, overrides, hparams):
-    """Refuses overrides of a fragment's keys that the fragment does not have."""
-    main_file, text = read_yaml(yaml_file)
-    includes = r"^(\w+): *!include:(\S+)"
-    fragments = re.findall(includes, f"{text}\n{overrides}", flags=re.MULTILINE)
-    for section, file in dict(fragments).items():
-        known = _keys((Path(main_file).parent / file).read_text(encoding="utf-8"))
-        unknown = [key for key in hparams[section] if key not in known]
+def check_fragments(yaml_file, tree):
+    """Refuses keys below an `!include` that the fragment does not have."""
+    for section, node in tree.items():
+        if not _tag(node).startswith(INCLUDE) or not isinstance(node, Mapping):
+            continue
+        file = _tag(node).removeprefix(INCLUDE)
+        known = read_yaml(file).keys
+        unknown = [key for key in node if key not in known]
         if unknown:
             raise ValueError(
                 f"{section} in {yaml_file} or on the command line has keys that {file} does not: "
@@ -171,33 +182,119 @@ def check_fragments(yaml_file, overrides, hparams):
             )
 
 
-def _references(text):
-    return set(re.findall(r"<(\w+)", text))
-
-
-def _keys(text):
-    return re.findall(r"^([^\s#:-][^:\n]*?)\s*:", text, flags=re.MULTILINE)
-
-
-def blocks_of(text):
-    """{top-level key: its YAML text}; of a key that is repeated, the last."""
-    blocks = {}
-    for block in re.split(r"\n(?=\w)", f"\n{text or ''}"):
-        if block.strip() and not block.lstrip().startswith("#"):  # the comment above all keys
-            blocks[block.strip().partition(":")[0]] = block.strip("\n")
-    return blocks
+def references(tree):
+    """Top-level names that the `!ref` and `!copy` in a tree of nodes read, as a set."""
+    texts = (node.value for node in _nodes(tree) if _tag(node) in ("!ref", "!copy"))
+    return {name for text in texts for name in re.findall(r"<(\w+)", text)}
 
 
 def settings(text):
     """{top-level key: its value or section} of resolved YAML text, each in one line.
 
+    What a section shares with another key is named, not repeated.
+
     Example
     -------
-    >>> settings("seed: 0  # of all draws\\nelbo: &id003 !new:Elbo\\n  beta: 1.0\\n")
+    >>> settings("seed: 0  # of all draws\\nelbo: !new:Elbo\\n  beta: 1.0\\n")
     {'seed': '0', 'elbo': '!new:Elbo beta: 1.0'}
     """
-    quoted = r"'(?:[^'\n]|'')*'|\"[^\"\n]*\""  # there a # is no comment
-    dropped = rf"({quoted})|[&*]id\d+\b|(?:^|\s)#[^\n]*"  # nor are anchors of interest
-    plain = re.sub(dropped, lambda match: match[1] or "", text, flags=re.MULTILINE)
-    blocks = blocks_of(plain).items()
-    return {key: " ".join(block.partition(":")[2].split()) for key, block in blocks}
+    tree = _parse(text)
+    names = {id(node): key for key, node in tree.items() if isinstance(node, (Mapping, list))}
+    return {key: _one_line(node, names) for key, node in tree.items()}
+
+
+def values_of(text):
+    """{top-level key: its value}, of resolved YAML text, to override another's with."""
+    return dict(_parse(text))
+
+
+def _one_line(node, names):
+    def inner(child):
+        if id(child) in names:
+            return f"<{names[id(child)]}>"
+        line = _one_line(child, names)
+        return f"{{{line}}}" if isinstance(child, Mapping) else line
+
+    if isinstance(node, Mapping):
+        parts = [f"{key}: {inner(child)}" for key, child in node.items()]
+    elif isinstance(node, list):
+        parts = [f"[{', '.join(map(inner, node))}]"]
+    else:
+        parts = ["" if node is None else str(getattr(node, "value", node))]
+    return " ".join(filter(None, [_tag(node), *parts]))
+
+
+def _overridden(yaml_file, tree, overrides):
+    """The tree with the overrides merged into it."""
+    for option in TRAINING_OPTIONS:
+        if option in overrides:
+            tree.setdefault(option, None)
+    _anchor_fragments(overrides, Path(yaml_file).parent)
+    try:
+        recursive_update(tree, overrides, must_match=True)
+    except KeyError as error:
+        raise ValueError(
+            f"{error.args[0].partition(' in: ')[0]} in {yaml_file}. Keys that exist: "
+            f"{', '.join(tree)}."
+        ) from error
+    except TypeError as error:
+        raise ValueError(
+            f"An override of {yaml_file} does not fit it; expected the keys of a section where "
+            "there is a section, and a value elsewhere. What is a !ref or an !include without keys "
+            f"can be changed where it points to. Got: {_one_line(overrides, {})}"
+        ) from error
+    return tree
+
+
+def _merged(*trees):
+    """One tree of several, of which later ones replace keys of earlier ones."""
+    whole = _parse("{}")
+    whole.fa.set_block_style()
+    for tree in trees:
+        whole.update(tree)
+    return whole
+
+
+def _anchor_fragments(tree, folder):
+    """Makes the paths of all `!include`, which are relative to `folder`, whole."""
+    for node in _nodes(tree):
+        if _tag(node).startswith(INCLUDE):
+            path = folder.resolve() / _tag(node).removeprefix(INCLUDE)
+            node.yaml_set_ctag(Tag(suffix=f"{INCLUDE}{path}"))
+
+
+def _nodes(node):
+    yield node
+    children = node.values() if isinstance(node, Mapping) else node
+    for child in children if isinstance(node, (Mapping, list)) else ():
+        yield from _nodes(child)
+
+
+def _tag(node):
+    return (node.tag.value if hasattr(node, "tag") else None) or ""
+
+
+def _resolve(tree):
+    return resolve_references(_dump(tree)).getvalue()
+
+
+def _yaml():
+    yaml = YAML()
+    yaml.Scanner = Scanner  # without comments, which would stay where their key is replaced
+    return yaml
+
+
+def _parse(text, place="The text"):
+    try:
+        tree = _yaml().load(text or "{}")
+    except YAMLError as error:
+        raise ValueError(f"{place} or an override is no valid YAML: {error}") from error
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"{place} is no valid YAML of the form `key: value`: got {tree!r}.")
+    return tree
+
+
+def _dump(tree):
+    stream = io.StringIO()
+    _yaml().dump(tree, stream)
+    return stream.getvalue()

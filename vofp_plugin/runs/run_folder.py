@@ -7,16 +7,11 @@ from pathlib import Path
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from vofp_plugin.evaluation.pooling import made_like
-from vofp_plugin.runs.configuration import (
-    TRAINING_OPTIONS,
-    blocks_of,
-    pretrained_yaml,
-    resolve_yaml,
-    settings,
-)
+from vofp_plugin.runs.configuration import TRAINING_OPTIONS, pretrained_yaml, settings, values_of
 from vofp_plugin.utils.files import whole_file
 
 CLASS_FILE = "classes.txt"
+SWEEP_FILE = "sweep.json"
 FOLDERS = ("save", "manifests", "pretrained")  # of every run
 # Settings that may differ when a run is started again: they change nothing in its training.
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
@@ -25,6 +20,8 @@ MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
 TEST_KEYS = (
     "data_folder",
     "start_folder",
+    "start_checkpoint",
+    "start_classes",
     "noise_folder",
     "test_annotation",
     "test_shots",
@@ -34,66 +31,74 @@ TEST_KEYS = (
 RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
 
 
-def check_folder(hparams, yaml_file, overrides, test_only):
-    """Refuses an output folder with checkpoints that other settings made, or with none of a run.
+def check_new(folder):
+    """Refuses an output folder with results whose checkpoints are gone.
 
-    Their numbers would be reported as those of these settings. A test is of a finished run, by its
-    YAML, and may change what is asked, but not the model.
-
-    Arguments
-    ---------
-    hparams : dict
-    yaml_file : str or Path
-    overrides : str
-        YAML text.
-    test_only : bool
+    A new training in it would look finished before it is.
     """
-    folder = hparams["output_folder"]
-    if test_only:
-        _check_finished(hparams, Path(yaml_file).stem)
-    elif (Path(folder) / "metrics.json").is_file() and not has_checkpoint(folder):
-        raise ValueError(  # a new training would look finished before it is
+    if (Path(folder) / "metrics.json").is_file() and not has_checkpoint(folder):
+        raise ValueError(
             f"{folder} holds the results of a training, but no checkpoint of it. Give another "
             "--output_folder, or delete that folder to train anew."
         )
+
+
+def check_settings(run, tested=False):
+    """Refuses an output folder with checkpoints that other settings made.
+
+    Their numbers would be reported as those of these settings. A test may change what is asked,
+    but not the model.
+
+    Arguments
+    ---------
+    run : Run
+    tested : bool
+        Whether the model in the folder is tested, not trained on.
+    """
+    folder = run.hparams["output_folder"]
     before = Path(folder) / "hyperparams.yaml"
     if not before.is_file() or not has_checkpoint(folder):
         return
     text = before.read_text(encoding="utf-8")
-    old, blocks = settings(text), blocks_of(text)
-    # What may change is also read by other sections: there too, it is as it was.
-    may_differ = (*KEPT, *TEST_KEYS) if test_only else KEPT
-    kept = "\n".join(blocks[key] for key in may_differ if key in blocks)
-    new = settings(resolve_yaml(yaml_file, f"{overrides}\n{kept}"))
-    fixed = {*new, *old} - {*may_differ, *MAY_CHANGE}
-    # A YAML of another version may have more keys or fewer; a run option that is not there is off.
-    known = fixed & {*(old.keys() & new.keys()), *TRAINING_OPTIONS}
-    defaults = dict.fromkeys(TRAINING_OPTIONS, "default")
-    old, new = ({**defaults, **values} for values in (old, new))
-    changed = [key for key in new if key in known and old[key] != new[key]]
-    # Objects are made of the other keys, and named where these do not tell.
-    changed = [key for key in changed if not old[key].startswith("!")] or changed
+    # What may differ is also read by other sections: there too, it is as it was.
+    may_differ = {*KEPT, *(TEST_KEYS if tested else ())}
+    kept = {key: value for key, value in values_of(text).items() if key in may_differ}
+    old, new = settings(text), settings(run.settings(**kept))
+    changed = _changed(old, new, may_differ | {*MAY_CHANGE})
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings: "
-            + ", ".join(f"{key} {_differing(old[key], new[key])}" for key in changed)
+            + ", ".join(f"{key} {_differing(*values)}" for key, values in changed.items())
             + ". Give another --output_folder, delete that folder, or give the settings of its run."
         )
 
 
-def made_by(hparams, yaml_file, overrides, test_only):
+def _changed(old, new, may_differ):
+    """{key: (old, new)} of the settings that differ; of objects, where no plain value does."""
+    # A YAML of another version may have more keys or fewer; a run option that is not there is off.
+    defaults = dict.fromkeys(TRAINING_OPTIONS, "default")
+    old, new = {**defaults, **old}, {**defaults, **new}
+    known = (old.keys() & new.keys()) - may_differ
+    changed = {key: (old[key], new[key]) for key in new if key in known and old[key] != new[key]}
+    plain = {key: values for key, values in changed.items() if not values[0].startswith("!")}
+    return plain or changed
+
+
+def made_by(run):
     """{key: value or section} by which the model was made, the same for all folds and seeds."""
-    if test_only:
-        metrics = _metrics_of_training(hparams["output_folder"])
-        if "settings" in metrics:  # not in those of earlier versions
-            return metrics["settings"]
-    alike = "\n".join(f"{key}: 0" for key in RUN_KEYS if key in hparams)
-    made = settings(resolve_yaml(yaml_file, f"{overrides}\n{alike}"))
+    alike = {key: 0 for key in RUN_KEYS if key in run.hparams}
+    made = settings(run.settings(**alike))
     made = {key: made[key] for key in sorted(made.keys() - {*RUN_KEYS, *MAY_CHANGE})}
-    start = hparams.get("start_folder")
+    start = run.hparams.get("start_folder")
     if start is not None and (Path(start) / "metrics.json").is_file():
         made["start"] = made_like(_metrics_of_training(start))
     return made
+
+
+def settings_of_training(run):
+    """As `made_by`, but of the finished training in the output folder."""
+    # Metrics of earlier versions do not tell.
+    return _metrics_of_training(run.hparams["output_folder"]).get("settings") or made_by(run)
 
 
 def annotation_folder(hparams):
@@ -116,8 +121,8 @@ def annotation_folder(hparams):
     return folder
 
 
-def _check_finished(hparams, system):
-    """Refuses to test what is no finished training by the same YAML."""
+def check_finished(hparams, system):
+    """Refuses to test what is no finished training by the YAML of that system."""
     folder = Path(hparams["output_folder"])
     for file in (class_file(hparams), folder / "metrics.json"):
         if not file.is_file():

@@ -1,0 +1,117 @@
+"""Training: from the audio of a corpus to a model that is trained and scored."""
+
+from pathlib import Path
+
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import if_main_process, run_on_main
+
+from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
+from vofp_plugin.dataio.utterances import train_dataset
+from vofp_plugin.evaluation.conditions import Condition, evaluation_data, utterances_of
+from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
+from vofp_plugin.evaluation.trials import make_draws
+from vofp_plugin.runs.run import check_classes, evaluate
+from vofp_plugin.runs.run_folder import (
+    SWEEP_FILE,
+    check_new,
+    check_settings,
+    class_file,
+    made_by,
+    write_pretrained,
+)
+from vofp_plugin.runs.start import start_classes, start_main_model
+from vofp_plugin.utils.files import whole_file
+
+VALID_DRAWS = 4  # per speaker, after every epoch
+SWEEP_DRAWS = 3  # per speaker, at most; gradient steps by all settings take minutes each
+
+
+def train(run, prepare):
+    """Prepares, trains and evaluates.
+
+    Arguments
+    ---------
+    run : Run
+    prepare : callable
+        Called with the YAML's `prepare` section; writes the manifests.
+
+    Returns
+    -------
+    dict
+        What `metrics.json` holds.
+    Path
+        Folder of the results: that of the run.
+    """
+    folder = Path(run.hparams["output_folder"])
+    check_new(folder)
+    check_settings(run)
+    run_on_main(prepare, kwargs=run.hparams["prepare"])
+    manifests = _read_manifests(run)
+    task = run.hparams["task"]
+    classes = start_classes(run.hparams) or _class_list(task.classes(manifests["train"]))
+    check_classes(classes, manifests, task)
+    run.begin(classes, folder)
+    start_main_model(run.hparams, manifests, classes)
+    metrics = {**run.describe(manifests), "settings": made_by(run)}
+    draws, conditions = run.test_data(manifests["test"], classes)  # before it takes hours to fail
+    brain = run.brain()
+    _fit(brain, run.hparams, manifests, classes)
+    if run.adapts:
+        metrics["sweep"] = _sweep(brain, run.hparams, manifests["valid"], classes)
+    evaluate(brain, draws, conditions, metrics)
+    if if_main_process():
+        write_pretrained(brain.checkpointer.find_checkpoint(), folder)
+    return metrics, folder
+
+
+def _read_manifests(run):
+    """Reads the manifests of all splits, as {split: rows with ID}."""
+    annotation = run.hparams["test_annotation"]
+    if annotation:
+        raise ValueError(
+            f"Got --test_annotation={annotation} for a training; add --test_only, with the "
+            "--output_folder of a finished one."
+        )
+    paths = manifest_paths(run.hparams["prepare"]["save_folder"])
+    check_disjoint(paths)
+    return {split: run.read_manifest(path) for split, path in paths.items()}
+
+
+def _class_list(names):
+    classes = CategoricalEncoder()
+    classes.expect_len(None)
+    classes.update_from_iterable(names)
+    return classes
+
+
+def _fit(brain, hparams, manifests, classes):
+    if if_main_process():
+        with whole_file(class_file(hparams)) as partial:
+            classes.save(partial)
+    valid = manifests["valid"]
+    draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
+    train = manifests["train"]
+    utterances = utterances_of(valid, hparams, classes)
+    brain.fit_speakers(
+        train_dataset(train, utterances_of(train, hparams, classes)),
+        [row["spk_id"] for row in train],
+        Condition(utterances, [utterances]),
+        draws,
+    )
+
+
+def _sweep(brain, hparams, valid, classes):
+    """Scores of all settings of an adapted model on validation speakers, the chosen ones marked."""
+    num_draws = min(SWEEP_DRAWS, hparams["test_draws"])
+    draws, conditions = evaluation_data(hparams, valid, classes, num_draws)
+    brain.on_evaluate_start()
+    rows = mark_chosen(
+        [
+            {"condition": name, **row}
+            for name, condition in conditions.items()
+            for row in brain.evaluator.sweep(condition, draws)
+        ]
+    )
+    if if_main_process():
+        save_sweep(rows, Path(hparams["output_folder"]) / SWEEP_FILE)
+    return rows

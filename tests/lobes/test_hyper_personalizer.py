@@ -151,9 +151,7 @@ def test_delta_has_no_log_variance():
 
 @pytest.mark.parametrize("mode, std", [(Residual(0.5), 0.5), (Replace(), 1.0)])
 def test_prior(mode, std):
-    hyper_personalizer = HyperPersonalizer(
-        small_main_model(), {"*": "full"}, CODE_SIZE, mode=mode
-    )
+    hyper_personalizer = HyperPersonalizer(small_main_model(), {"*": "full"}, CODE_SIZE, mode=mode)
     prior = hyper_personalizer.prior()
     torch.testing.assert_close(prior.std, torch.full_like(prior.std, std))
     assert not prior.mean.any()

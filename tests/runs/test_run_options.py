@@ -45,13 +45,16 @@ def test_override_with_a_space_and_of_a_base_yaml(run_with):
 
 
 def test_yaml_with_a_base_replaces_whole_keys_and_options_merge(tmp_path):
-    film, overrides = GOOGLE / "hparams" / "film.yaml", "data_folder: x\nmain: {channels: 16}"
+    film, overrides = (
+        GOOGLE / "hparams" / "film.yaml",
+        {"data_folder": "x", "main": {"channels": 16}},
+    )
     text = resolve_yaml(film, overrides)
     assert settings(text)["aggregation"] == "mean"
     targets = text[text.index("targets:") : text.index("mode:")]
     assert "norm" in targets and "classifier" not in targets
     assert "channels: 16" in text and "num_blocks: 4" in text
-    tilted = resolve_yaml(film, "data_folder: x\nvirtual_speakers: {tilt: 3.0}")
+    tilted = resolve_yaml(film, {"data_folder": "x", "virtual_speakers": {"tilt": 3.0}})
     assert "tilt: 3.0" in tilted and "tilt: 9.0" not in tilted
     yaml = tmp_path / "slower.yaml"
     yaml.write_text(f"base: {film}\nweight_decay: 0.02\n")

@@ -118,7 +118,11 @@ def test_nothing_to_start_from_is_told(google_corpus, cache_folder, tmp_path, ya
 
 def test_replaced_layers_start_from_the_main_model_too(trained, start):
     """A rate of next to nothing leaves them there, with enrollment and without."""
-    still = ("--mode=replace", "--personalizer_lr=1.0e-12", "--posterior_std=1.0e-6")
+    still = (
+        "--mode=!new:vofp_plugin.nnet.modes.Replace",
+        "--personalizer_lr=1.0e-12",
+        "--posterior_std=1.0e-6",
+    )
     metrics = start(trained, "--freeze_main_model=True", *still)
     shared = scores_of(read_metrics(trained), "shared", 0)["quiet"]
     for cell in (("none", 0), ("own", 3)):
@@ -147,6 +151,6 @@ def test_start_that_was_trained_anew_is_told(trained, start, tmp_path):
     "hparams", sorted(RECIPES.glob("*/*/hparams")), ids=lambda folder: folder.parts[-3]
 )
 def test_every_start_folder_is_the_output_folder_of_a_yaml_beside_it(hparams):
-    yamls = [settings(resolve_yaml(path, "data_folder: x")) for path in hparams.iterdir()]
+    yamls = [settings(resolve_yaml(path, {"data_folder": "x"})) for path in hparams.iterdir()]
     made = {values["output_folder"] for values in yamls}
     assert {values["start_folder"] for values in yamls} <= {"", *made}  # nothing: null

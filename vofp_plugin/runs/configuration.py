@@ -108,7 +108,7 @@ def parse_overrides(options):
                 "comment: put the value in quotes that the shell leaves, as in "
                 "--output_folder=\"'a #1'\"."
             )
-    return _parse("\n".join(lines), "The command line, in an override,")
+    return _parse("\n".join(lines), "The command line")
 
 
 def resolve_yaml(yaml_file, overrides):

@@ -76,7 +76,8 @@ def _read_command_line(argv):
     yaml_file, run_opts, text = sb.parse_arguments(argv)
     ddp_init_group(run_opts)
     # One option on each line; of one that is repeated, the last wins.
-    given = dict(line.split(": ", 1) for line in re.split(r"\n(?=\S)", text or "") if line)
+    lines = filter(None, re.split(r"\n(?=\S)", text or ""))
+    given = {key: value for key, _, value in (line.partition(": ") for line in lines)}
     options = [key for key in TRAINING_OPTIONS if key in run_opts.overridden_args]
     given |= {key: str(run_opts[key]) for key in options}
     asked = Run(yaml_file, run_opts, parse_overrides(given), given)

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 from tiny_runs import GOOGLE, RECIPES, folder_contents, google_arguments, run_google, train_google
+from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.runs import brain
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 
 LAST_STEP = 5  # optimizer steps after which a run is stopped: the second of three in epoch 2
 KILLED_RUN = f"""

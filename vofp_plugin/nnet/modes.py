@@ -1,4 +1,4 @@
-"""Modes: what the tensors of the forms are to the shared weights, and the prior that goes with it."""
+"""Modes: how injected tensors join the shared weights, and the prior that goes with that."""
 
 import torch
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from hyperpyyaml.core import recursive_update
@@ -172,7 +173,7 @@ def check_fragments(yaml_file, tree):
     for section, node in tree.items():
         if not _tag(node).startswith(INCLUDE) or not isinstance(node, Mapping):
             continue
-        file = _tag(node).removeprefix(INCLUDE)
+        file = unquote(_tag(node).removeprefix(INCLUDE))
         known = read_yaml(file).keys
         unknown = [key for key in node if key not in known]
         if unknown:
@@ -259,8 +260,8 @@ def _anchor_fragments(tree, folder):
     """Makes the paths of all `!include`, which are relative to `folder`, whole."""
     for node in _nodes(tree):
         if _tag(node).startswith(INCLUDE):
-            path = folder.resolve() / _tag(node).removeprefix(INCLUDE)
-            node.yaml_set_ctag(Tag(suffix=f"{INCLUDE}{path}"))
+            path = folder.resolve() / unquote(_tag(node).removeprefix(INCLUDE))
+            node.yaml_set_ctag(Tag(suffix=f"{INCLUDE}{quote(str(path))}"))
 
 
 def _nodes(node):

@@ -34,7 +34,7 @@ main:
             norm_type: sentence
 encoder: !new:vofp_plugin.lobes.enrollment.EnrollmentEncoder
     embedding_model: !new:vofp_plugin.lobes.embeddings.ConvEmbedding
-        num_features: 24
+        input_size: 24
     code_size: !ref <code_size>
     aggregation: !ref <aggregation>
     words: !ref <words>

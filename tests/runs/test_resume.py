@@ -8,24 +8,24 @@ import sys
 import pytest
 import torch
 from tiny_runs import GOOGLE, RECIPES, folder_contents, google_arguments, run_google, train_google
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
 
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.runs import brain
+from vofp_plugin.runs.brain import PersonalizedBrain
 
 LAST_STEP = 5  # optimizer steps after which a run is stopped: the second of three in epoch 2
 KILLED_RUN = f"""
 import os, signal, sys
 sys.path.insert(0, "{GOOGLE}")
 from google_speech_commands_prepare import prepare_google_speech_commands
-from vofp_plugin.runs.keyword_brain import KeywordSpottingBrain
+from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.runner import main
 
 def on_fit_batch_end(self, *arguments):
     if self.optimizer_step == {LAST_STEP}:
         os.kill(os.getpid(), signal.SIGKILL)
 
-KeywordSpottingBrain.on_fit_batch_end = on_fit_batch_end
+PersonalizedBrain.on_fit_batch_end = on_fit_batch_end
 main(prepare_google_speech_commands)
 """
 DROPOUT_YAML = f"""
@@ -42,7 +42,7 @@ def stop(monkeypatch, step=LAST_STEP):
         if brain.optimizer_step == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(KeywordSpottingBrain, "on_fit_batch_end", on_fit_batch_end)
+    monkeypatch.setattr(PersonalizedBrain, "on_fit_batch_end", on_fit_batch_end)
 
 
 def assert_same_run(folder, other_folder):
@@ -123,7 +123,7 @@ def test_run_stopped_while_it_validates(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(KeywordSpottingBrain, "evaluate_batch", interrupt)
+        patch.setattr(PersonalizedBrain, "evaluate_batch", interrupt)
         run_google(*arguments)
     run_google(*arguments)
     assert_same_run(tmp_path, finished_run)
@@ -171,7 +171,7 @@ def test_finished_run_does_not_train_again(
     def refuse(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(KeywordSpottingBrain, "fit_batch", refuse)
+    monkeypatch.setattr(PersonalizedBrain, "fit_batch", refuse)
     run_google("vofp.yaml", google_corpus, folder, cache_folder)
     metrics, other_metrics = read_metrics(folder), read_metrics(finished_run)
     assert metrics.pop("overrides") != other_metrics.pop("overrides")  # their output folders

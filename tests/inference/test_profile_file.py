@@ -99,12 +99,12 @@ JSON = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
 )
 
 
-@settings(max_examples=500, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(draw=st.data())
 def test_content_of_any_kind_behind_a_fitting_checksum_is_no_other_error(data, model, draw):
     """As somebody would write it who knows how the checksum is made."""
@@ -118,13 +118,13 @@ def test_content_of_any_kind_behind_a_fitting_checksum_is_no_other_error(data, m
     loads(pack(content), model)
 
 
-@settings(max_examples=500, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_refused(data, model):
     assert not loads(data, model)
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.floats(width=32), min_size=8, max_size=8))
 def test_numbers_that_are_read_are_bounded(values):
     like = Summary(NUMBERS, torch.ones(1, 1))

@@ -53,7 +53,8 @@ def identity(part):
     for piece in _pieces([_settings(part), *map(_settings, modules), states]):
         digest.update(piece)
     # While these are kept, nothing else can get their place in memory, by which they are known.
-    kept = modules, watched, [x.detach() for x in watched if isinstance(x, torch.Tensor)]
+    kept = [value for value in watched if value is not part]
+    kept += [value.detach() for value in watched if isinstance(value, torch.Tensor)]
     with _LOCK:
         _KNOWN[part] = versions, kept, digest.hexdigest()[:24]
     return digest.hexdigest()[:24]

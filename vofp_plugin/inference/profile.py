@@ -266,7 +266,7 @@ def profile_of_bytes(data, model, name="the profile"):
         # Before its numbers, since those of another model may have other shapes.
         if digest == identity(model):
             return _profile(content, _empty_summary(model))
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"Cannot read {name} ({reason_of(error)}). It was altered, or is no profile of this "
             "version: enroll the speaker again."

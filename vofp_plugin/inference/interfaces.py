@@ -137,7 +137,8 @@ class PersonalizedInterface(Pretrained):
             If a profile is none, or a waveform no float tensor.
         """
         clips, lens = self._clips(wavs, wav_lens)
-        feats = self.hparams.front_end(torch.stack(clips)).to(next(self.mods.model.parameters()))
+        parameter = next(self.mods.model.parameters())
+        feats, lens = self.hparams.front_end(torch.stack(clips)).to(parameter), lens.to(parameter)
         groups = _groups(_profile_of_each(profiles, len(feats)))
         outputs = [self._run(feats[items], lens[items], group) for group, items in groups]
         order = torch.cat([items for _, items in groups])
@@ -150,15 +151,11 @@ class PersonalizedInterface(Pretrained):
             parts = [self._weights(profile) for profile in profiles]
             weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         with self.inference_ctx:
-            return self.mods.model(feats, weights=weights)
+            return self.mods.model(feats, lens, weights)
 
     def _weights(self, profile):
         """Weights of a profile, made once while the model stays as it is."""
-        if not isinstance(profile, Profile):
-            raise TypeError(
-                f"Got a {type(profile).__name__} for a profile; expected what `enroll` or "
-                "`load_profile` gives."
-            )
+        _check_profile(profile)
         profile.check_model(self.mods.model)
         profile.check_front_end(self.hparams.front_end)
         return self._kept_weights(profile)
@@ -235,13 +232,24 @@ def _cut(wavs, wav_lens, given):
 def _profile_of_each(profiles, num_items):
     """One profile, or None, for each item."""
     if not isinstance(profiles, list | tuple):
-        return [profiles] * num_items
+        profiles = [profiles] * num_items
     if len(profiles) != num_items:
         raise ValueError(
             f"Got {len(profiles)} profiles of {num_items} items; expected one for each, or one "
             "for all."
         )
+    for profile in profiles:
+        if profile is not None:
+            _check_profile(profile)
     return profiles
+
+
+def _check_profile(profile):
+    if not isinstance(profile, Profile):
+        raise TypeError(
+            f"Got a {type(profile).__name__} for a profile; expected what `enroll` or "
+            "`load_profile` gives."
+        )
 
 
 def _groups(profiles):

@@ -57,7 +57,9 @@ def test_profile_changes_answers_and_merges(spotter, wavs, tmp_path):
     profile.save(tmp_path / "anna.json")
     loaded = load_profile(tmp_path / "anna.json", spotter.mods.model)
     clips = torch.stack(wavs)
-    own, again, none = (spotter.classify_batch(clips, profiles=p)[0] for p in (profile, loaded, None))
+    own, again, none = (
+        spotter.classify_batch(clips, profiles=p)[0] for p in (profile, loaded, None)
+    )
     assert torch.equal(own, again) and not torch.allclose(own, none)
     plain = spotter.merge(profile)
     assert type(plain) is DSCNN
@@ -168,7 +170,9 @@ def test_weights_of_a_profile_are_made_once(spotter, wavs):
     model = spotter.mods.model
     with patch.object(model, "personalize", side_effect=model.personalize) as personalize:
         answers = [
-            spotter.classify_batch(wavs, profiles=profile)[0] for profile in profiles for _ in range(3)
+            spotter.classify_batch(wavs, profiles=profile)[0]
+            for profile in profiles
+            for _ in range(3)
         ]
     assert personalize.call_count == 2
     assert torch.equal(answers[0], answers[2]) and not torch.allclose(answers[0], answers[3])

@@ -69,7 +69,7 @@ def mutated(data, generator):
         middle = bytes([data[place] ^ 1 << generator.randrange(8)])
         return data[:place] + middle + data[place + 1 :]
     if kind == 1:
-        return data[:place] + generator.choice(b" 0159eE.-+,[]{}\"").to_bytes() + data[place + 1 :]
+        return data[:place] + generator.choice(b' 0159eE.-+,[]{}"').to_bytes() + data[place + 1 :]
     if kind == 2:
         return data[:place] + data[place + generator.randrange(1, 9) :]
     if kind == 3:

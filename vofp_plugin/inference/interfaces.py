@@ -1,4 +1,4 @@
-"""What all inference classes share: loading, enrolling, and answers with a profile for each item."""
+"""What all inference classes share: loading, enrolling, and a profile for each item."""
 
 from collections import defaultdict
 from functools import lru_cache
@@ -204,7 +204,9 @@ def _read(source, *args, **kwargs):
 
 
 def _check_device(run_opts):
-    device = (run_opts or {}).get("device") if isinstance(run_opts, dict | None) else run_opts.device
+    device = (
+        (run_opts or {}).get("device") if isinstance(run_opts, dict | None) else run_opts.device
+    )
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter by a torch without CUDA
@@ -226,7 +228,9 @@ def _cut(wavs, wav_lens, given):
         )
     if not ((lens > 0) & (lens <= 1)).all():
         raise ValueError(f"Got wav_lens from {lens.min():g} to {lens.max():g}; expected (0, 1].")
-    return [wav[: round(len(wav) * length)] for wav, length in zip(wavs, lens.tolist(), strict=True)]
+    return [
+        wav[: round(len(wav) * length)] for wav, length in zip(wavs, lens.tolist(), strict=True)
+    ]
 
 
 def _profile_of_each(profiles, num_items):

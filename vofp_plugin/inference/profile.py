@@ -22,6 +22,9 @@ from vofp_plugin.utils.files import reason_of, whole_file
 
 logger = get_logger(__name__)
 
+# What content of any other kind may raise.
+_UNFIT = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+
 
 @dataclass(frozen=True, eq=False)
 class Profile:
@@ -266,7 +269,7 @@ def profile_of_bytes(data, model, name="the profile"):
         # Before its numbers, since those of another model may have other shapes.
         if digest == identity(model):
             return _profile(content, _empty_summary(model))
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except _UNFIT as error:
         raise ValueError(
             f"Cannot read {name} ({reason_of(error)}). It was altered, or is no profile of this "
             "version: enroll the speaker again."

@@ -10,6 +10,7 @@ class KeywordSpotter(PersonalizedInterface):
 
     Example
     -------
+    >>> import torch
     >>> from speechbrain.dataio.encoder import CategoricalEncoder
     >>> from speechbrain.lobes.features import Fbank
     >>> from vofp_plugin.dataio.front_end import FrontEnd

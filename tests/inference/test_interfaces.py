@@ -197,7 +197,6 @@ def test_two_threads_with_two_speakers_and_one_that_enrolls(spotter, speakers, w
     assert torch.equal(answers(spotter, wavs), shared)
     after = spotter.mods.model.state_dict()
     assert all(torch.equal(after[name], x) for name, x in before.items())
-    assert not any(module._forward_hooks for module in spotter.mods.modules())
 
 
 # Errors by their cause

@@ -57,7 +57,9 @@ def test_profile_changes_answers_and_merges(spotter, wavs, tmp_path):
     profile.save(tmp_path / "anna.json")
     loaded = load_profile(tmp_path / "anna.json", spotter.mods.model)
     clips = torch.stack(wavs)
-    own, again, none = (spotter.classify_batch(clips, p)[0] for p in (profile, loaded, None))
+    own, again, none = (
+        spotter.classify_batch(clips, profiles=p)[0] for p in (profile, loaded, None)
+    )
     assert torch.equal(own, again) and not torch.allclose(own, none)
     plain = spotter.merge(profile)
     assert type(plain) is DSCNN
@@ -115,7 +117,7 @@ def test_missing_folder_is_not_looked_for_on_a_hub(finished_run):
 def test_damaged_weights_are_told(finished_run, tmp_path):
     folder = shutil.copytree(finished_run / "pretrained", tmp_path / "damaged")
     (folder / "model.ckpt").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="Cannot load the keyword spotter in .*damaged .* again"):
+    with pytest.raises(ValueError, match="Cannot load the model in .*damaged .* again"):
         KeywordSpotter.from_hparams(folder)
 
 
@@ -147,7 +149,7 @@ def test_profile_is_read_for_the_model_of_the_spotter(spotter, wavs, tmp_path):
     profile = spotter.enroll(wavs)
     profile.save(tmp_path / "anna.json")
     loaded = spotter.load_profile(tmp_path / "anna.json")
-    own, again = (spotter.classify_batch(wavs, p)[0] for p in (profile, loaded))
+    own, again = (spotter.classify_batch(wavs, profiles=p)[0] for p in (profile, loaded))
     assert torch.equal(own, again)
 
 
@@ -168,7 +170,9 @@ def test_weights_of_a_profile_are_made_once(spotter, wavs):
     model = spotter.mods.model
     with patch.object(model, "personalize", side_effect=model.personalize) as personalize:
         answers = [
-            spotter.classify_batch(wavs, profile)[0] for profile in profiles for _ in range(3)
+            spotter.classify_batch(wavs, profiles=profile)[0]
+            for profile in profiles
+            for _ in range(3)
         ]
     assert personalize.call_count == 2
     assert torch.equal(answers[0], answers[2]) and not torch.allclose(answers[0], answers[3])

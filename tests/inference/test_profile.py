@@ -1,7 +1,11 @@
 """The profile of a speaker: enrolled at once or bit by bit, stored, read, refused."""
 
+import hashlib
 import json
 import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -232,45 +236,80 @@ def test_profile_of_another_model_is_refused(saved, front_end, wavs, settings):
             use()
 
 
+def sealed(change):
+    """Function of a profile's text that changes its content and makes the checksum fit again."""
+
+    def seal(text):
+        text = json.dumps(change(json.loads(text)["content"]))
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        return f'{{"checksum":"{checksum}","content":{text}}}\n'
+
+    return seal
+
+
 def change(**items):
-    return lambda text: json.dumps({**json.loads(text), **items})
+    return sealed(lambda content: {**content, **items})
 
 
 def without(key):
-    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != key})
+    return sealed(lambda content: {k: v for k, v in content.items() if k != key})
 
 
-def turn_covariances(text):
+def with_values(*values):
+    return change(summary={"values": [list(values)], "precisions": [[1.0]]})
+
+
+def turn_covariances(content):
     """To what no voice has: variances below zero."""
-    content = json.loads(text)
     for voice in content["voices"]:
         voice["covariance"] = [[-10 * x for x in row] for row in voice["covariance"]]
-    return json.dumps(content)
+    return content
+
+
+def nested(depth):
+    """Function of a profile's text that puts lists in lists, with a fitting checksum."""
+    text = "[" * depth + "]" * depth
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    return lambda _: f'{{"checksum":"{checksum}","content":{text}}}\n'
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        turn_covariances,
         lambda text: "",
         lambda text: text[: len(text) // 2],
+        lambda text: text[:-1],
+        lambda text: f"{text}\n",
         lambda text: "[1, 2]",
         lambda text: "null",
         lambda text: text.replace('"values"', '"valves"'),
-        change(summary={"values": [[1.0]], "precisions": [[1.0]]}),
+        lambda text: text.replace("0", "1", 1),
+        lambda text: json.dumps(json.loads(text), indent=1),
+        nested(100),
+        nested(200_000),
+        sealed(turn_covariances),
+        sealed(lambda content: None),
+        sealed(lambda content: [1, 2]),
+        with_values(1.0),
+        with_values(*[math.inf] * 8),
+        with_values(*[1e38] * 8),
+        with_values(*[10**400] * 8),
+        with_values(*[10**40] * 8),
+        with_values(*[[[1.0]]] * 8),
         change(summary={"values": "text", "precisions": [[1.0]]}),
-        change(summary={"values": [[1e999] * 8], "precisions": [[1.0]]}),
         change(summary=[1, 2]),
         change(summary={"values": {"a": 1}, "precisions": [[1.0]]}),
         change(summary={"values": None, "precisions": [[1.0]]}),
         change(summary={"values": [[1.0] * 8], "precisions": [[-5.0]]}),
         change(qualities=[{"score": score, "reason": ""} for score in (0.9, 7, 0.9)]),
-        change(qualities=[{"score": score, "reason": ""} for score in (0.9, float("nan"), 0.9)]),
+        change(qualities=[{"score": score, "reason": ""} for score in (0.9, math.nan, 0.9)]),
+        change(qualities=[{"score": 10**400, "reason": ""}]),
         change(voices=[]),
         change(voices=[{"mean": [0.0], "covariance": [[0.0]], "pitch": 1.0, "range": 1.0}] * 2),
         change(qualities=3),
         without("qualities"),
         without("model_digest"),
+        without("front_end_digest"),
         without("schema_version"),
     ],
 )
@@ -289,8 +328,8 @@ def test_bytes_that_are_no_text_are_refused(saved, model):
 
 def test_profile_of_a_later_version_is_refused(saved, model):
     path = saved[1]
-    path.write_text(change(schema_version=2)(path.read_text()))
-    with pytest.raises(ValueError, match="has schema version 2; expected 1. Enroll the speaker"):
+    path.write_text(change(schema_version=3)(path.read_text()))
+    with pytest.raises(ValueError, match="has schema version 3; expected 2.* enroll the speaker"):
         load_profile(path, model)
 
 
@@ -302,7 +341,61 @@ def test_missing_profile_is_named(model, tmp_path):
 def test_failed_save_keeps_the_old_file(saved, model):
     profile, path = saved
     before = path.read_bytes()
-    broken = profile._replace(summary=profile.summary._replace(values=torch.tensor([[torch.nan]])))
+    broken = replace(profile, summary=profile.summary._replace(values=torch.tensor([[torch.nan]])))
     with pytest.raises(ValueError):
         broken.save(path)
     assert path.read_bytes() == before
+
+
+def test_numbers_that_could_not_be_read_again_are_not_saved(saved):
+    profile, path = saved
+    before = path.read_bytes()
+    large = replace(profile, summary=profile.summary._replace(values=torch.tensor([[1e38] * 8])))
+    with pytest.raises(ValueError, match="not finite, or above 1e.09"):
+        large.save(path)
+    assert path.read_bytes() == before
+
+
+def test_many_threads_save_one_file(saved, model):
+    profile, path = saved
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: profile.save(path), range(40)))
+    assert load_profile(path, model).qualities == profile.qualities
+    assert [file.name for file in path.parent.iterdir()] == ["anna.json"]
+
+
+# Identity
+
+
+def test_model_that_has_changed_since_is_refused(model, front_end, wavs):
+    profile = enroll(model, front_end, wavs)
+    with torch.no_grad():
+        model.main_model.classifier.bias[0] += 0.1
+    for use in (lambda: profile.weights(model), lambda: profile.add(model, front_end, wavs)):
+        with pytest.raises(ValueError, match="was made with another model"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FrontEnd(Fbank(n_mels=40, f_max=4000)),
+        FrontEnd(Fbank(n_mels=40, sample_rate=8000), sample_rate=8000),
+        FrontEnd(Fbank(n_mels=40), clip_duration=1.5),
+    ],
+)
+def test_profile_of_another_front_end_or_rate_is_refused(model, front_end, wavs, other):
+    profile = enroll(model, front_end, wavs[:1])
+    with pytest.raises(ValueError, match="was made with another front end or sampling rate"):
+        profile.add(model, other, wavs[1:])
+    assert profile.add(model, FrontEnd(Fbank(n_mels=40)), wavs[1:]).num_used == 3
+
+
+def test_model_of_lower_precision_enrolls_and_answers(model, front_end, wavs):
+    expected = enroll(model, front_end, wavs).weights(model)
+    model.bfloat16()
+    profile = enroll(model, front_end, wavs)
+    weights = profile.weights(model)
+    assert model(torch.randn(4, 101, 40).bfloat16(), weights=weights).isfinite().all()
+    worst = max((weights[name].float() - expected[name]).abs().max() for name in weights)
+    assert worst < 0.1

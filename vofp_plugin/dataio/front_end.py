@@ -4,6 +4,7 @@ import json
 
 import torch
 from speechbrain.dataio import audio_io
+from speechbrain.processing.features import InputNormalization
 
 
 class FrontEnd:
@@ -18,6 +19,11 @@ class FrontEnd:
     clip_duration : float
         In s; a longer clip is cut at both ends, a shorter one followed by zeros.
 
+    Raises
+    ------
+    ValueError
+        If the features depend on statistics of training, which no cache may hold.
+
     Example
     -------
     >>> from speechbrain.lobes.features import Fbank
@@ -27,6 +33,7 @@ class FrontEnd:
     """
 
     def __init__(self, compute_features, sample_rate=16000, clip_duration=1.0):
+        _check_stateless(compute_features)
         self.compute_features = compute_features
         self.sample_rate = sample_rate
         self.num_samples = round(sample_rate * clip_duration)
@@ -77,3 +84,13 @@ class FrontEnd:
             clips = [noise_condition.add(clip, {"ID": "", "spk_id": ""}) for clip in clips]
         rounded = (self(torch.stack(clips)).double() * 100).round().sum(dim=1).tolist()
         return json.dumps([self.sample_rate, length, rounded])
+
+
+def _check_stateless(compute_features):
+    parts = compute_features.modules() if isinstance(compute_features, torch.nn.Module) else ()
+    for part in parts:
+        if isinstance(part, InputNormalization) and part.norm_type == "global":
+            raise ValueError(
+                "Got a front end with a global InputNormalization, whose statistics are not saved "
+                "with the model; expected it in the main model, as `EncoderClassifier` takes it."
+            )

@@ -1,23 +1,16 @@
-"""Keyword spotter: a trained run as a SpeechBrain `Pretrained`, with or without a profile."""
+"""Keyword spotter: a trained run as a SpeechBrain `Pretrained`, with or without profiles."""
 
-from pathlib import Path
-
-import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
-from speechbrain.inference.interfaces import Pretrained
-
-from vofp_plugin.dataio.audio import check_wavs
-from vofp_plugin.inference.profile import enroll, load_profile
-from vofp_plugin.utils.files import reason_of
+from vofp_plugin.inference.interfaces import PersonalizedInterface
 
 
-class KeywordSpotter(Pretrained):
-    """Answers keywords, with a speaker's profile if there is one.
+class KeywordSpotter(PersonalizedInterface):
+    """Answers keywords, with a profile of each speaker if there is one.
 
     Every run writes the folder `pretrained` that `from_hparams` reads.
 
     Example
     -------
+    >>> import torch
     >>> from speechbrain.dataio.encoder import CategoricalEncoder
     >>> from speechbrain.lobes.features import Fbank
     >>> from vofp_plugin.dataio.front_end import FrontEnd
@@ -37,76 +30,26 @@ class KeywordSpotter(Pretrained):
     >>> hparams = {"front_end": FrontEnd(Fbank(n_mels=40)), "label_encoder": words}
     >>> spotter = KeywordSpotter({"model": model}, hparams)  # or KeywordSpotter.from_hparams(...)
     >>> profile = spotter.enroll([torch.rand(16000), torch.rand(16000)])
-    >>> log_probs, score, index, text = spotter.classify_batch(torch.rand(3, 16000), profile)
+    >>> log_probs, score, index, text = spotter.classify_batch(
+    ...     torch.rand(3, 16000), profiles=profile
+    ... )
     >>> log_probs.shape, len(text)
     (torch.Size([3, 2]), 3)
     """
 
     HPARAMS_NEEDED = ["front_end", "label_encoder"]
-    MODULES_NEEDED = ["model"]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.hparams.label_encoder.ignore_len()  # or it warns of a length that nobody promised
-        self.audio_normalizer = AudioNormalizer(sample_rate=self.hparams.front_end.sample_rate)
-        self._latest = None  # the profile that answered last, and its weights
 
-    @classmethod
-    def from_hparams(cls, source, *args, **kwargs):
-        """Loads the folder `pretrained` of a run; arguments are those of SpeechBrain's.
-
-        Its YAML can run any code, as every HyperPyYAML can: load no folder of a stranger's.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such folder; SpeechBrain's would look for it on a hub.
-        ValueError
-            If the weights are damaged or of another model, or this is the folder around it.
-        ImportError
-            If Python does not find the code of the main model.
-        """
-        if not Path(source).is_dir():
-            raise FileNotFoundError(
-                f"Found no folder {source}; expected the folder `pretrained` of a finished run."
-            )
-        if (Path(source) / "pretrained").is_dir():
-            raise ValueError(f"Got the folder of a run; expected {Path(source) / 'pretrained'}.")
-        try:
-            return super().from_hparams(str(source), *args, **kwargs)
-        except OSError:  # says what was not found
-            raise
-        except ImportError as error:
-            raise ImportError(
-                f"The keyword spotter in {source} needs code that Python does not find "
-                f"({error}): install it, or add its folder to PYTHONPATH."
-            ) from error
-        except Exception as error:  # a damaged file may fail in any way
-            raise ValueError(
-                f"Cannot load the keyword spotter in {source} ({reason_of(error)}). It is damaged, "
-                "or of another model or version of vofp_plugin: start its training again, which "
-                "writes it anew."
-            ) from error
-
-    def load_audio(self, path, savedir=None):
-        """Reads an audio file, (L,), resampled and mixed down as the front end needs.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file; SpeechBrain's would look for it on a hub.
-        """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Found no audio file {path}; expected a wav or flac file.")
-        return super().load_audio(str(path), savedir)
-
-    def enroll(self, wavs, words=None):
+    def enroll(self, utterances, words=None):
         """Enrolls a speaker.
 
         Arguments
         ---------
-        wavs : list of torch.Tensor
-            Waveforms, (L,) each, full scale at 1, of the front end's sampling rate.
+        utterances : list of str, Path, torch.Tensor or numpy.ndarray
+            Audio files, or waveforms, (L,) each, full scale at 1, of the front end's sampling rate.
         words : list of str
             The word said in each, for a model that was trained to be told.
 
@@ -121,28 +64,10 @@ class KeywordSpotter(Pretrained):
             If the model is not personalized, a word is none of its classes, or as
             `Profile.add` says.
         """
-        if not hasattr(self.mods.model, "hyper_personalizer"):
-            raise TypeError(
-                f"Got a {type(self.mods.model).__name__} to enroll with; expected a personalized "
-                "model: load a run of vofp.yaml."
-            )
-        return enroll(self.mods.model, self.hparams.front_end, wavs, self._classes(words))
+        return super().enroll(utterances, self._classes(words))
 
-    def load_profile(self, path):
-        """Reads a profile that was saved; errors are those of `load_profile`."""
-        return load_profile(path, self.mods.model)
-
-    @torch.no_grad()
-    def classify_batch(self, wavs, profile=None):
-        """Answers clips.
-
-        Arguments
-        ---------
-        wavs : torch.Tensor or list of torch.Tensor
-            (B, L), or B waveforms (L,), of the front end's sampling rate; cut or padded to the
-            length of all clips.
-        profile : Profile
-            Of the speaker of all of them; None answers as for everybody.
+    def classify_batch(self, wavs, wav_lens=None, profiles=None):
+        """Answers clips; arguments and errors are those of `answer`.
 
         Returns
         -------
@@ -154,44 +79,18 @@ class KeywordSpotter(Pretrained):
             Its class index, (B,).
         list of str
             Its word, B.
-
-        Raises
-        ------
-        ValueError
-            If the profile was made with another model, or a waveform cannot be used.
-        TypeError
-            If a waveform is no float tensor.
         """
-        if len(wavs) == 0:
-            raise ValueError("Got no waveform to answer; expected at least one.")
-        if isinstance(wavs, torch.Tensor) and wavs.dim() != 2:
-            raise ValueError(f"Got waveforms of shape {tuple(wavs.shape)}; expected (B, L).")
-        model, front_end = self.mods.model, self.hparams.front_end
-        check_wavs(wavs, "Query", front_end)
-        feats = front_end(torch.stack([front_end.fit(wav.cpu().float()) for wav in wavs]))
-        weights = None if profile is None else self._weights(profile)
-        with self.inference_ctx:
-            log_probs = model(feats.to(self.device), weights=weights)
+        log_probs = self.answer(wavs, wav_lens, profiles)
         score, index = log_probs.max(dim=1)
         return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
 
     def classify_file(self, path, profile=None, **kwargs):
         """Answers the clip in an audio file; see `classify_batch`. `kwargs` are `load_audio`'s."""
-        return self.classify_batch([self.load_audio(path, **kwargs)], profile)
+        return self.classify_batch([self.load_audio(path, **kwargs)], profiles=profile)
 
-    def merge(self, profile):
-        """Makes a plain main model of the speaker's weights, with nothing of this plugin."""
-        return self.mods.model.merge(self._weights(profile))
-
-    def _weights(self, profile):
-        """Weights of a profile, made once for all queries in a row."""
-        if self._latest is None or self._latest[0] is not profile:
-            self._latest = profile, profile.weights(self.mods.model)
-        return self._latest[1]
-
-    def forward(self, wavs, profile=None):
+    def forward(self, wavs, wav_lens=None, profiles=None):
         """Answers clips; see `classify_batch`."""
-        return self.classify_batch(wavs, profile)
+        return self.classify_batch(wavs, wav_lens, profiles)
 
     def _classes(self, words):
         """Class indices of words; None of None."""

@@ -4,12 +4,10 @@ A profile is small, holds no audio, and can be added to at any time: utterances 
 another give the very profile that they give together.
 """
 
-import hashlib
-import json
 from collections import Counter
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from speechbrain.utils.logger import get_logger
@@ -17,21 +15,27 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.agreement import BLANK_VOICE, assess_agreement, voice_of
 from vofp_plugin.dataio.audio import check_wavs
 from vofp_plugin.dataio.quality import Quality, assess
+from vofp_plugin.inference.identity import identity
+from vofp_plugin.inference.profile_file import numbers_of, pack, tensors_of, unpack
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.files import reason_of, whole_file
 
 logger = get_logger(__name__)
 
-SCHEMA_VERSION = 1
+# What content of any other kind may raise.
+_UNFIT = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
-class Profile(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Profile:
     """What is stored of a speaker.
 
     Arguments
     ---------
     model_digest : str
-        Of the model that the summary was made with; no other can read it.
+        Identity of the model that the summary was made with; no other can read it.
+    front_end_digest : str
+        Identity of the front end that the utterances went through.
     summary : NamedTuple of torch.Tensor
         The encoder's summary of the utterances used, (1, ...) each.
     qualities : list of Quality
@@ -64,6 +68,7 @@ class Profile(NamedTuple):
     """
 
     model_digest: str
+    front_end_digest: str
     summary: tuple
     qualities: list
     voices: list
@@ -118,11 +123,12 @@ class Profile(NamedTuple):
             If a waveform is no tensor of floating-point numbers.
         ValueError
             If a waveform has another shape, is empty or holds NaN; if there is none; if the
-            labels do not fit; or if the model is another.
+            labels do not fit; or if the model or the front end is another.
         RuntimeError
             If the model is in training mode.
         """
-        _check_model(self, model)
+        self.check_model(model)
+        self.check_front_end(front_end)
         _check_input(model, front_end, wavs, labels)
         summary, qualities, voices = self.summary, list(self.qualities), list(self.voices)
         for place, wav in enumerate(wavs):
@@ -137,7 +143,7 @@ class Profile(NamedTuple):
             new = _summarize(model, front_end(clip.unsqueeze(0)), length, label)
             summary = type(summary)(*(a + b for a, b in zip(summary, new, strict=True)))
             voices.append(voice_of(clip, front_end.sample_rate))
-        profile = self._replace(summary=summary, qualities=qualities, voices=voices)
+        profile = replace(self, summary=summary, qualities=qualities, voices=voices)
         if profile.quality.reason:
             logger.warning("Enrollment: %s.", profile.quality.reason)
         return profile
@@ -160,23 +166,44 @@ class Profile(NamedTuple):
         ValueError
             If the model is another.
         """
-        _check_model(self, model)
-        device = next(model.parameters()).device
+        self.check_model(model)
+        parameter = next(model.parameters())
         with torch.no_grad():
-            summary = type(self.summary)(*(part.to(device) for part in self.summary))
-            return model.personalize(summary)
+            return model.personalize(type(self.summary)(*(x.to(parameter) for x in self.summary)))
+
+    def check_model(self, model):
+        """Raises ValueError if the profile was made with another model, or it has changed since."""
+        _check_identity(f"{_THIS} model", self.model_digest, model)
+
+    def check_front_end(self, front_end):
+        """Raises ValueError if the profile was made with another front end or sampling rate."""
+        _check_identity(f"{_THIS} front end or sampling rate", self.front_end_digest, front_end)
 
     def save(self, path):
-        """Writes the profile to a JSON file, whole or not at all."""
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "model_digest": self.model_digest,
-            "summary": _numbers(self.summary),
-            "qualities": [quality._asdict() for quality in self.qualities],
-            "voices": [_numbers(voice) for voice in self.voices],
-        }
+        """Writes the profile to a JSON file, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If the summary holds no finite numbers.
+        """
+        data = self.to_bytes()
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+            partial.write_bytes(data)
+
+    def to_bytes(self):
+        """What `save` writes: JSON with a checksum, bytes."""
+        return pack(
+            {
+                "model_digest": self.model_digest,
+                "front_end_digest": self.front_end_digest,
+                "summary": numbers_of(self.summary),
+                "qualities": [quality._asdict() for quality in self.qualities],
+                "voices": [numbers_of(voice) for voice in self.voices],
+            }
+        )
 
 
 def enroll(model, front_end, wavs, labels=None):
@@ -187,7 +214,7 @@ def enroll(model, front_end, wavs, labels=None):
     Profile
         If no utterance is usable it is that of no enrollment, and `profile.quality` says why.
     """
-    empty = Profile(_digest(model), _empty_summary(model), [], [])
+    empty = Profile(identity(model), identity(front_end), _empty_summary(model), [], [])
     return empty.add(model, front_end, wavs, labels)
 
 
@@ -213,24 +240,41 @@ def load_profile(path, model):
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"Found no profile {path}; enroll the speaker or fix the path.")
+    return profile_of_bytes(Path(path).read_bytes(), model, f"the profile {path}")
+
+
+def profile_of_bytes(data, model, name="the profile"):
+    """Makes a profile of what `Profile.to_bytes` gave.
+
+    Arguments
+    ---------
+    data : bytes
+    model : PersonalizedModel
+        The one that the profile was made with.
+    name : str
+        Of these bytes, for messages.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    ValueError
+        If they are no whole profile, or were made with another model or another version.
+    """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        version = content["schema_version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, error) from error
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"Profile {path} has schema version {version!r}; expected {SCHEMA_VERSION}. Enroll the "
-            "speaker again, or use the version of vofp_plugin that wrote it."
-        )
-    try:
-        # Before its numbers, since those of another model may have other shapes.
+        content = unpack(data)
         digest = str(content["model_digest"])
-        if digest == _digest(model):
+        # Before its numbers, since those of another model may have other shapes.
+        if digest == identity(model):
             return _profile(content, _empty_summary(model))
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-    raise _other_model(f"Profile {path}", digest, model)
+    except _UNFIT as error:
+        raise ValueError(
+            f"Cannot read {name} ({reason_of(error)}). It was altered, or is no profile of this "
+            "version: enroll the speaker again."
+        ) from error
+    _check_identity(f"{name[0].upper()}{name[1:]} was made with another model", digest, model)
 
 
 def _profile(content, empty):
@@ -238,63 +282,30 @@ def _profile(content, empty):
     qualities = [
         Quality(float(item["score"]), str(item["reason"])) for item in content["qualities"]
     ]
-    voices = [_tensors(item, BLANK_VOICE) for item in content["voices"]]
+    voices = [tensors_of(item, BLANK_VOICE) for item in content["voices"]]
     if not all(0 <= quality.score <= 1 for quality in qualities):
         raise ValueError("a score that is not between 0 and 1")
-    summary = _tensors(content["summary"], empty)
+    summary = tensors_of(content["summary"], empty)
     if (summary.precisions < 0).any():
         raise ValueError("a negative precision")
     num_used = sum(not quality.refused for quality in qualities)
     if len(voices) != num_used:
         raise ValueError(f"{len(voices)} voices of {num_used} utterances")
     assess_agreement(voices)  # refuses what is no covariance
-    return Profile(content["model_digest"], summary, qualities, voices)
+    digests = content["model_digest"], str(content["front_end_digest"])
+    return Profile(*digests, summary, qualities, voices)
 
 
-def _damaged(path, error):
-    return ValueError(
-        f"Cannot read the profile {path} ({reason_of(error)}). It is damaged or no profile: enroll "
-        "the speaker again."
-    )
+_THIS = "This profile was made with another"
 
 
-def _numbers(tensors):
-    """{field: nested lists} of a NamedTuple of tensors."""
-    return {name: tensor.tolist() for name, tensor in tensors._asdict().items()}
-
-
-def _tensors(numbers, like):
-    """NamedTuple of tensors of {field: nested lists}, with the fields and shapes of `like`."""
-    if set(numbers) != set(like._fields):
-        raise ValueError(f"fields {sorted(numbers)}, expected {sorted(like._fields)}")
-    tensors = like._replace(**{name: torch.tensor(values) for name, values in numbers.items()})
-    for tensor, expected in zip(tensors, like, strict=True):
-        if tensor.shape != expected.shape:
-            raise ValueError(f"shape {tuple(tensor.shape)}, expected {tuple(expected.shape)}")
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ValueError("something else than finite numbers")
-    return tensors
-
-
-def _digest(model):
-    """Digest of everything that a model has learned."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
-
-
-def _check_model(profile, model):
-    if profile.model_digest != _digest(model):
-        raise _other_model("This profile", profile.model_digest, model)
-
-
-def _other_model(whose, digest, model):
-    return ValueError(
-        f"{whose} was made with another model ({digest}, not {_digest(model)}). Load the "
-        "checkpoint that it was made with, or enroll the speaker again with this one."
-    )
+def _check_identity(problem, digest, part):
+    """Raises what `problem` says, unless the digest is that of the model or front end."""
+    if digest != identity(part):
+        raise ValueError(
+            f"{problem} ({digest}, not {identity(part)}). Load the checkpoint that it was made "
+            "with, or enroll the speaker again with this one."
+        )
 
 
 def _check_input(model, front_end, wavs, labels):
@@ -337,8 +348,11 @@ def _summarize(model, feats, length, label):
 
 def _summary_of(model, enrollment):
     """Summary, on the CPU, of an `Enrollment` on the CPU."""
-    device = next(model.parameters()).device
-    parts = [None if part is None else part.to(device) for part in enrollment]
+    feats, lens, labels = enrollment
+    parameter = next(model.parameters())
+    labels = None if labels is None else labels.to(parameter.device)
     with torch.no_grad():
-        summary = model.encoder.summarize(Enrollment(*parts))
-    return type(summary)(*(part.cpu() for part in summary))
+        summary = model.encoder.summarize(
+            Enrollment(feats.to(parameter), lens.to(parameter.device), labels)
+        )
+    return type(summary)(*(part.cpu().float() for part in summary))

@@ -90,6 +90,11 @@ class HyperPersonalizer(nn.Module):
         self._freeze_replaced(main_model)
         self.to(next(main_model.parameters()))
 
+    def extra_repr(self):
+        """Tells the mode and the form of every injected parameter."""
+        forms = [f"{name}: {type(form).__name__}" for name, form in self.forms.items()]
+        return ", ".join([f"mode={self.mode}", *forms])
+
     @property
     def num_numbers(self):
         """P, the injected numbers of one speaker."""

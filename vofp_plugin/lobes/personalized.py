@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.enrollment import relative_lengths
+from vofp_plugin.lobes.normalization import keep_statistics_
 from vofp_plugin.nnet.injection import eject_, injected
 
 
@@ -57,7 +58,7 @@ class PersonalizedModel(nn.Module):
 
     def __init__(self, main_model, encoder, hyper_personalizer, freeze_main_model=False):
         super().__init__()
-        self.main_model = main_model
+        self.main_model = keep_statistics_(main_model)
         self.encoder = encoder
         self.hyper_personalizer = hyper_personalizer
         self.freeze_main_model = freeze_main_model

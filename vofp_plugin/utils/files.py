@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and what is told where one cannot be read."""
 
 import os
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from pathlib import Path
 @contextmanager
 def whole_file(path):
     """Give a temporary path in the same folder, renamed to the final one if nothing fails.
+
+    Any number of threads and processes may write one file at once: the last one's is kept. What
+    processes of this machine left that died while they wrote it is removed.
 
     Arguments
     ---------
@@ -35,7 +39,9 @@ def whole_file(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _remove_partials_of_the_dead(path)
+    owner = f"{socket.gethostname()}.{os.getpid()}"
+    partial = path.with_name(f".{path.name}.{owner}.{os.urandom(4).hex()}.partial")
     try:
         yield partial
         os.replace(partial, path)
@@ -45,6 +51,27 @@ def whole_file(path):
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_partials_of_the_dead(path):
+    """Removes partial files of `path` whose process is gone; one of another machine may live."""
+    start = f".{path.name}.{socket.gethostname()}."
+    for left in path.parent.iterdir():
+        if left.name.startswith(start) and left.suffix == ".partial":
+            pid, _, _ = left.name.removeprefix(start).partition(".")
+            if pid.isdecimal() and not _lives(int(pid)):
+                left.unlink(missing_ok=True)
+
+
+def _lives(pid):
+    """Whether a process of this machine has the number `pid`."""
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def reason_of(error):

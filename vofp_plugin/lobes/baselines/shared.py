@@ -3,6 +3,7 @@
 from torch import nn
 
 from vofp_plugin.lobes.enrollment import relative_lengths
+from vofp_plugin.lobes.normalization import keep_statistics_
 
 
 class SharedModel(nn.Module):
@@ -24,7 +25,7 @@ class SharedModel(nn.Module):
 
     def __init__(self, main_model):
         super().__init__()
-        self.main_model = main_model
+        self.main_model = keep_statistics_(main_model)
 
     def forward(self, feats, lens=None, weights=None):
         """Runs the main model on features (B, T, F) with relative lengths (B,), or None."""

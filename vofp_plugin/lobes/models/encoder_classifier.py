@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.enrollment import relative_lengths
+from vofp_plugin.lobes.normalization import keep_statistics_
 
 
 class EncoderClassifier(nn.Module):
@@ -32,7 +33,7 @@ class EncoderClassifier(nn.Module):
 
     def __init__(self, embedding_model, classifier, normalize=None, scale=1.0):
         super().__init__()
-        self.normalize = normalize
+        self.normalize = None if normalize is None else keep_statistics_(normalize)
         self.embedding_model = embedding_model
         self.classifier = classifier
         self.scale = scale

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from vofp_plugin.evaluation.pooling import made_like
+from vofp_plugin.evaluation.checks import made_like
 from vofp_plugin.runs.configuration import (
     TRAINING_OPTIONS,
     blocks_of,

@@ -16,7 +16,6 @@ from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.noise import noise_names
 from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import train_dataset
-from vofp_plugin.evaluation.comparison import compare
 from vofp_plugin.evaluation.conditions import (
     Condition,
     check_evaluation_keys,
@@ -25,6 +24,7 @@ from vofp_plugin.evaluation.conditions import (
     with_bad_enrollments,
 )
 from vofp_plugin.evaluation.reports import SCHEMA_VERSION, write_report
+from vofp_plugin.evaluation.scores import compare
 from vofp_plugin.evaluation.sweep import chosen_settings, load_sweep, mark_chosen, save_sweep
 from vofp_plugin.evaluation.tables import comparison_table
 from vofp_plugin.evaluation.trials import make_draws

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from made_up_runs import made_up_runs
-from vofp_plugin.evaluation.comparison import compare
-from vofp_plugin.evaluation.records import record_rows
 
-from vofp_plugin.evaluation.tables import comparison_table
+from vofp_plugin.evaluation.scores import compare
+from vofp_plugin.evaluation.tables import comparison_table, record_rows
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "tables.py"
 README = "# Title\n\n<!-- table: {} -->\nold\n<!-- end table -->\n\nAfter.\n"

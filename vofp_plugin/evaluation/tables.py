@@ -139,12 +139,12 @@ def section_tables(rows, metrics=None):
     | shared | shared | 90.0 [88.0, 92.0] |
     <BLANKLINE>
     """
+    if not rows:
+        raise ValueError("got no row, expected the rows of at least one system")
     known = _metrics(rows)
     unknown = sorted(set(metrics or ()) - set(known))
-    if unknown or not rows:
-        raise ValueError(
-            f"got the metrics {unknown}, expected some of the {len(rows)} rows: {known}"
-        )
+    if unknown:
+        raise ValueError(f"got the metrics {unknown}, expected some of the recorded ones, {known}")
     tables = (
         [metrics]
         if metrics

@@ -18,8 +18,7 @@ import re
 import sys
 from pathlib import Path
 
-from vofp_plugin.evaluation.records import COLUMNS, read_rows
-from vofp_plugin.evaluation.tables import legend, section_tables
+from vofp_plugin.evaluation.tables import COLUMNS, legend, read_rows, section_tables
 from vofp_plugin.utils.files import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent

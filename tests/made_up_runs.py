@@ -75,3 +75,32 @@ def made_up_runs():
     # The mean of the two seeds of fold 0 is what OWN, NONE and STRANGER say.
     runs[0] = made_up_run("vofp", 0, seed=0, shift=0.1)
     return [*runs, made_up_run("vofp", 0, seed=1, shift=-0.1)]
+
+
+def find(rows, system, enrollment, shots, metric, subset="all", condition="quiet"):
+    wanted = (system, enrollment, shots, metric, subset, condition)
+    keys = ("system", "enrollment", "shots", "metric", "subset", "condition")
+    found = [row for row in rows if tuple(row[key] for key in keys) == wanted]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def given(run, enrollment, shift):
+    """The run with another enrollment kind, whose accuracies are those of own plus a shift."""
+    for key in ("per_speaker", "calibration"):
+        own = [entry for entry in run[key] if entry["enrollment"] == "own"]
+        run[key] += [{**entry, "enrollment": enrollment} for entry in own]
+    for entry in run["per_speaker"]:
+        if entry["enrollment"] == enrollment:
+            entry["accuracy"] += shift
+    return run
+
+
+def many_speakers(run, copies=5):
+    """The same run with every speaker ``copies`` times, under new names."""
+    run["per_speaker"] = [
+        {**entry, "speaker": f"{entry['speaker']}{copy}"}
+        for entry in run["per_speaker"]
+        for copy in range(copies)
+    ]
+    return run

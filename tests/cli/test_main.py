@@ -29,9 +29,10 @@ def folders(tmp_path):
 def test_compare_prints_and_writes_and_records(tmp_path, folders, capsys):
     out, record = tmp_path / "out", tmp_path / "results.csv"
     options = [f"--output_folder={out}", f"--record={record}", "--label=made-up"]
+    options.append("--reference=shared")
     assert main(["compare", *folders, *options]) == 0
     printed = capsys.readouterr().out
-    assert "| vofp | own | 5 | 89.8 |" in printed
+    assert "| vofp | own, K = 5 | 89.8 |" in printed
     assert f"{out}/comparison.md" in printed
     assert {path.name for path in out.iterdir()} == {
         *("comparison.md", "comparison.json"),
@@ -46,6 +47,16 @@ def test_compare_prints_and_writes_and_records(tmp_path, folders, capsys):
         == ("vs_stranger", "5", "quiet", "all")
     )
     assert (row["label"], row["value"], row["p_value"]) == ("made-up", "0.198000", "0.062500")
+
+
+def test_the_reference_is_the_first_system_unless_another_is_named(tmp_path, folders, capsys):
+    command = ["compare", *folders[2:6], f"--output_folder={tmp_path / 'out'}"]
+    for option, reference in (([], "shared_large"), (["--reference=shared"], "shared")):
+        assert main([*command, *option]) == 0
+        written = json.loads((tmp_path / "out" / "comparison.json").read_text())
+        assert written["reference"] == reference
+    assert main([*command, "--reference=other"]) == 1
+    assert "got the reference other, expected one of the systems" in capsys.readouterr().err
 
 
 def missing_folder(folder):
@@ -158,6 +169,7 @@ def test_bad_input_is_one_message_and_writes_nothing(tmp_path, folders, capsys, 
 
 def test_record_needs_a_label(tmp_path, folders, capsys):
     options = [f"--output_folder={tmp_path / 'out'}", f"--record={tmp_path / 'results.csv'}"]
+    options.append("--reference=shared")
     assert main(["compare", *folders, *options]) == 1
     assert "--record and --label" in capsys.readouterr().err
     assert main(["compare", *folders, *options, "--label=a b"]) == 1

@@ -1,11 +1,11 @@
 """What the figures of a comparison show."""
 
+import numpy as np
 import pytest
-import torch
 from made_up_runs import made_up_run, made_up_runs
 
-from vofp_plugin.evaluation.comparison import compare
-from vofp_plugin.evaluation.plots import Reliability, plot_accuracy, plot_reliability, plot_training
+from vofp_plugin.evaluation.plots import plot_accuracy, plot_reliability, plot_training
+from vofp_plugin.evaluation.scores import compare
 
 
 def panels_of(figure):
@@ -20,7 +20,8 @@ def labels_of(figure):
 def figure():
     others = [made_up_run("film", fold, shift=-0.02) for fold in (0, 1)]
     others += [made_up_run("nearest_mean", fold, shift=-0.6) for fold in (0, 1)]
-    return plot_accuracy(compare([*made_up_runs(), *others]))
+    rows = compare([*made_up_runs(), *others], "shared")
+    return plot_accuracy([row for row in rows if row["system"] != "shared_again"])
 
 
 def test_accuracy_has_a_panel_for_each_condition_and_subset(figure):
@@ -36,10 +37,10 @@ def test_accuracy_has_lines_of_all_systems_and_strangers_of_one(figure):
     assert labels_of(figure) == [
         "shared",
         "shared_large",
-        "vofp: own (K = 0: none)",
-        "vofp: stranger",
         "film: own (K = 0: none)",
+        "film: stranger",
         "nearest_mean: own (K = 0: none)",
+        "vofp: own (K = 0: none)",
     ]
 
 
@@ -58,13 +59,13 @@ def test_a_run_without_a_shared_system_is_shown_whole():
 
 
 def test_reliability_is_the_gap_of_bins_with_enough_answers():
-    bins = torch.tensor([[10.0, 2.0, 9.0], [100.0, 60.0, 50.0], [50.0, 45.0, 47.0]])
-    figure = plot_reliability([Reliability("shared", "quiet", bins)])
+    bins = np.array([[10.0, 2.0, 9.0], [100.0, 60.0, 50.0], [50.0, 45.0, 47.0]])
+    figure = plot_reliability({("shared", "shared", 0, "quiet"): bins})
     line = figure.axes[0].lines[1]  # the first is that of perfect calibration
     assert list(line.get_xdata()) == pytest.approx([60, 90])
     assert list(line.get_ydata()) == pytest.approx([-10, 4])
     assert labels_of(figure) == ["calibrated", "shared"]
-    assert plot_reliability([]) is None
+    assert plot_reliability({}) is None
 
 
 def test_only_a_training_that_draws_weights_has_a_panel_of_its_kl():

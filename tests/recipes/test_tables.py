@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from made_up_runs import made_up_runs
 
-from vofp_plugin.evaluation.comparison import compare
-from vofp_plugin.evaluation.records import record_rows
-from vofp_plugin.evaluation.tables import comparison_table
+from vofp_plugin.evaluation.scores import compare
+from vofp_plugin.evaluation.tables import comparison_table, record_rows
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "tables.py"
 README = "# Title\n\n<!-- table: {} -->\nold\n<!-- end table -->\n\nAfter.\n"
@@ -24,7 +23,7 @@ def tables():
 
 @pytest.fixture
 def clone(tmp_path):
-    record_rows(tmp_path / "recipes" / "results.csv", "kws", compare(made_up_runs()))
+    record_rows(tmp_path / "recipes" / "results.csv", "kws", compare(made_up_runs(), "shared"))
     (tmp_path / "recipes" / "Made-up" / "kws").mkdir(parents=True)
     (tmp_path / "recipes" / "Made-up" / "kws" / "README.md").write_text(README.format("kws"))
     (tmp_path / "README.md").write_text("No table here.\n")
@@ -41,7 +40,7 @@ def test_check_fails_until_tables_are_rewritten(tables, clone, capsys):
     text = path.read_text()
     assert text.startswith("# Title\n\n<!-- table: kws -->\n")
     assert text.endswith("<!-- end table -->\n\nAfter.\n")
-    assert comparison_table(compare(made_up_runs())) in text
+    assert comparison_table(compare(made_up_runs(), "shared")) in text
 
 
 def test_a_mark_may_choose_rows(tables, clone):
@@ -49,7 +48,7 @@ def test_a_mark_may_choose_rows(tables, clone):
     (clone / "README.md").write_text(README.format(mark))
     assert tables.main([], clone) == 0
     text = (clone / "README.md").read_text()
-    assert "| vofp | own | 5 | 89.8 | 5 | 200 | 3 |" in text
+    assert "| vofp | own, K = 5 | 89.8 |" in text
     assert "shared_large" not in text
     assert "Condition: noise" not in text and "hardest fifth of the speakers**" not in text
 
@@ -60,12 +59,12 @@ def test_a_mark_may_choose_the_columns_of_one_table(tables, clone):
     assert tables.main([], clone) == 0
     lines = (clone / "README.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("| ")]
-    assert table[0].startswith("| System | Enrollment | K | Harm (%) | Accuracy (%) | Speakers |")
+    assert table[0] == "| System | Enrollment | Harm (%) | Accuracy (%) |"
     assert table[2:] == [
-        "| shared | shared | 0 |  | 77.0 | 5 | 200 | 4 |",
-        "| shared_again | shared | 0 | 40.0 | 74.0 | 5 | 200 | 2 |",
-        "| shared_large | shared | 0 | 20.0 | 80.0 | 5 | 200 | 2 |",
-        "| vofp | own | 5 | 0.0 | 89.8 | 5 | 200 | 3 |",
+        "| shared | shared |  | 77.0 |",
+        "| shared_again | shared | 40.0 | 74.0 |",
+        "| shared_large | shared | 20.0 | 80.0 |",
+        "| vofp | own, K = 5 | 0.0 | 89.8 |",
     ]
 
 

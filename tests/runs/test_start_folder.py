@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runs import RECIPES, run_google, scores_of
 
-from vofp_plugin.evaluation.pooling import made_like
+from vofp_plugin.evaluation.checks import made_like
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.configuration import resolve_yaml, settings

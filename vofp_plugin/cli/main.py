@@ -37,6 +37,11 @@ def _parser():
     )
     compare.add_argument("run_folders", nargs="+", metavar="RUN_FOLDER", help="with metrics.json")
     compare.add_argument("--output_folder", required=True, help="where to write the comparison")
+    compare.add_argument(
+        "--reference",
+        metavar="SYSTEM",
+        help="what the other systems are compared with (default: that of the first run)",
+    )
     compare.add_argument("--record", metavar="CSV", help="also record the rows in this file")
     compare.add_argument("--label", help="name of the recorded rows, replacing earlier ones")
     compare.set_defaults(run=_compare)
@@ -44,14 +49,14 @@ def _parser():
 
 
 def _compare(arguments):
-    from vofp_plugin.evaluation.records import record_rows
     from vofp_plugin.evaluation.reports import read_metrics, write_comparison
-    from vofp_plugin.evaluation.tables import headline_table
+    from vofp_plugin.evaluation.tables import headline_table, record_rows
 
     if (arguments.record is None) != (arguments.label is None):
         raise ValueError("got one of --record and --label, expected both or none")
     runs = [read_metrics(folder) for folder in arguments.run_folders]
-    rows = write_comparison(runs, arguments.output_folder)
+    reference = arguments.reference or runs[0]["system"]
+    rows = write_comparison(runs, arguments.output_folder, reference)
     if arguments.record is not None:
         record_rows(arguments.record, arguments.label, rows)
     print(headline_table(rows))

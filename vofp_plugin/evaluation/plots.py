@@ -1,12 +1,10 @@
 """Figures of reports; every function returns a matplotlib Figure, or None without data."""
 
 import logging
-from typing import NamedTuple
 
-import torch
+import numpy as np
 
-from vofp_plugin.evaluation.pooling import SHARED_AGAIN
-from vofp_plugin.evaluation.tables import SUBSETS
+from vofp_plugin.evaluation.scores import SUBSETS
 from vofp_plugin.utils.files import whole_file
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; markers help where they repeat.
@@ -20,25 +18,6 @@ LEGEND_WIDTH = 2.7  # inches
 
 # SpeechBrain writes all that is logged into log.txt: half of it would be of fonts.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
-
-
-class Reliability(NamedTuple):
-    """Calibration bins of one system in one cell, shape (num_bins, 3)."""
-
-    label: str
-    condition: str
-    bins: torch.Tensor
-
-
-class Scatter(NamedTuple):
-    """Accuracies of the same N speakers in two ways, in [0, 1], shape (N,) each."""
-
-    system: str
-    condition: str
-    x_label: str
-    y_label: str
-    x: torch.Tensor
-    y: torch.Tensor
 
 
 def save_figure(figure, path):
@@ -61,9 +40,11 @@ def plot_accuracy(rows):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or None
     """
-    rows = [row for row in rows if row["metric"] == "accuracy" and row["system"] != SHARED_AGAIN]
+    rows = [row for row in rows if row["metric"] == "accuracy"]
+    if not rows:
+        return None
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     subsets = list(dict.fromkeys(row["subset"] for row in rows))
     shots = sorted({row["shots"] for row in rows})
@@ -88,30 +69,33 @@ def plot_accuracy(rows):
     return figure
 
 
-def plot_speakers(scatters):
-    """Accuracy of each speaker in two ways, one panel per scatter, one column per condition.
+def plot_speakers(accuracies, pairs):
+    """Accuracy of each speaker in two cells, one panel per pair, one column per condition.
 
     Arguments
     ---------
-    scatters : list of Scatter
+    accuracies : pandas.DataFrame
+        Speakers in rows, cells in columns, in [0, 1].
+    pairs : dict
+        {cell: other cell}, the other one on the horizontal axis.
 
     Returns
     -------
     matplotlib.figure.Figure or None
     """
-    if not scatters:
+    if not pairs:
         return None
-    figure, panels = _panels(len(scatters), len({scatter.condition for scatter in scatters}))
-    for panel, scatter in zip(panels, scatters, strict=True):
-        x, y = 100 * scatter.x, 100 * scatter.y
-        lowest = max(0.0, torch.cat([x, y]).min().item() - 3)
+    figure, panels = _panels(len(pairs), len({condition for *_, condition in pairs}))
+    for panel, (cell, other) in zip(panels, pairs.items(), strict=True):
+        x, y = 100 * accuracies[other], 100 * accuracies[cell]
+        lowest = max(0.0, min(x.min(), y.min()) - 3)
         panel.plot([lowest, 101], [lowest, 101], color="0.4", linewidth=1)
         panel.scatter(x, y, s=22, color=COLORS[0], alpha=0.6, linewidths=0)
-        panel.set_xlabel(f"{scatter.x_label}: accuracy (%)")
-        panel.set_ylabel(f"{scatter.y_label}: accuracy (%)")
+        panel.set_xlabel(f"{_label(other)}: accuracy (%)")
+        panel.set_ylabel(f"{_label(cell)}: accuracy (%)")
         panel.set(xlim=(lowest, 101), ylim=(lowest, 101), aspect="equal")
         panel.set_title(
-            f"{scatter.system}, condition: {scatter.condition}\n"
+            f"Condition: {cell[-1]}\n"
             f"{(y > x).sum()} speakers above the line, {(y < x).sum()} below",
             fontsize="medium",
         )
@@ -146,33 +130,41 @@ def plot_training(epochs):
     return figure
 
 
-def plot_reliability(reliabilities):
+def plot_reliability(bins):
     """Accuracy minus confidence against confidence, one panel per condition.
 
     The difference shows small gaps that the usual diagonal hides.
 
     Arguments
     ---------
-    reliabilities : list of Reliability
+    bins : dict
+        {(system, enrollment, shots, condition): calibration bins, shape (num_bins, 3)}.
 
     Returns
     -------
     matplotlib.figure.Figure or None
     """
-    if not reliabilities:
+    if not bins:
         return None
-    conditions = list(dict.fromkeys(reliability.condition for reliability in reliabilities))
-    labels = list(dict.fromkeys(reliability.label for reliability in reliabilities))
+    conditions = list(dict.fromkeys(condition for *_, condition in bins))
+    labels = list(dict.fromkeys(map(_label, bins)))
     figure, panels = _panels(len(conditions), None, LEGEND_WIDTH, LARGE_PANEL_SIZE)
     for panel, condition in zip(panels, conditions, strict=True):
         panel.axhline(0, color="0.4", linewidth=1, label="calibrated")
-        for reliability in reliabilities:
-            if reliability.condition == condition:
-                _draw_bins(panel, reliability, labels.index(reliability.label))
+        for cell in bins:
+            if cell[-1] == condition:
+                _draw_bins(panel, bins[cell], _label(cell), labels.index(_label(cell)))
         panel.set(title=f"Condition: {condition}", xlabel="Confidence (%)", xlim=(0, 102))
         panel.set_ylabel("Accuracy - confidence (points)")
     _add_legend(figure, panels)
     return figure
+
+
+def _label(cell):
+    system, enrollment, shots, _ = cell
+    if enrollment == "shared":
+        return system
+    return f"{system}: {enrollment}" + (f", K = {shots}" if shots else "")
 
 
 def _panels(number, columns=None, legend_width=0.0, panel_size=PANEL_SIZE):
@@ -269,11 +261,11 @@ def _draw_epochs(panel, epochs, key, label, color):
         panel.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _draw_bins(panel, reliability, index):
-    bins = reliability.bins
-    count, confidence, correct = bins[bins[:, 0] >= MIN_ANSWERS].unbind(dim=1)
+def _draw_bins(panel, bins, label, index):
+    bins = np.asarray(bins)
+    count, confidence, correct = bins[bins[:, 0] >= MIN_ANSWERS].T
     x, y = 100 * confidence / count, 100 * (correct - confidence) / count
     style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
     panel.plot(x, y, color=style["color"], linewidth=1, alpha=0.7)
     areas = 8 + 90 * count / count.sum()  # by share of the answers: small marks are noisy
-    panel.scatter(x, y, s=areas, label=reliability.label, alpha=0.8, linewidths=0, **style)
+    panel.scatter(x, y, s=areas, label=label, alpha=0.8, linewidths=0, **style)

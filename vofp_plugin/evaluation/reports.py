@@ -6,17 +6,23 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from vofp_plugin.evaluation.comparison import compare
 from vofp_plugin.evaluation.plots import (
-    Reliability,
-    Scatter,
     plot_accuracy,
     plot_reliability,
     plot_speakers,
     plot_training,
     save_figure,
 )
-from vofp_plugin.evaluation.pooling import SHARED, SHARED_AGAIN, VOFP, Cell, pool_systems
+from vofp_plugin.evaluation.scores import (
+    CELL,
+    SCORES,
+    again,
+    answers_of,
+    bins_of,
+    compare,
+    pairs_of,
+    pool,
+)
 from vofp_plugin.evaluation.tables import comparison_table, headline_table
 from vofp_plugin.utils.files import whole_file
 
@@ -33,9 +39,9 @@ METRICS_KEYS = (
     "per_speaker",
     "calibration",
 )
-CALIBRATION_KEYS = ("enrollment", "shots", "condition", "bins")
-SPEAKER_KEYS = ("enrollment", "shots", "condition", "speaker", "accuracy", "nll", "num_queries")
-RELIABILITY_OF = ("shared", "none", "own", "stranger")  # in a run's reliability diagram
+CALIBRATION_KEYS = (*CELL, "bins")
+SPEAKER_KEYS = (*CELL, "speaker")
+COSTS = ("parameters", "multiply_adds_per_query")  # of models that are compared
 NOTICE = (
     "Results of this project's own formulation of variational on-the-fly personalization: the "
     "equations, data sets and tables of the paper (Kim, Lee, Chang, Kwak, ICML 2022) were not "
@@ -114,19 +120,8 @@ def check_metrics(metrics, source):
     if not metrics["per_speaker"]:
         raise ValueError(f"{source} has an empty per_speaker list, expected scores of speakers")
     for entry in metrics["per_speaker"]:
-        _check_keys(entry, SPEAKER_KEYS, f"{source}, per_speaker")
-        for key in ("accuracy", "nll", "num_queries"):
-            if not _is_number(entry[key]):
-                raise ValueError(
-                    f"{source} has {key} {entry[key]} for speaker {entry['speaker']}, expected a "
-                    "finite number; the training may have diverged"
-                )
-        if not 0 <= entry["accuracy"] <= 1:
-            raise ValueError(
-                f"{source} has accuracy {entry['accuracy']} for speaker {entry['speaker']}, "
-                "expected a share, from 0 to 1"
-            )
-    speakers = [tuple(entry[key] for key in SPEAKER_KEYS[:4]) for entry in metrics["per_speaker"]]
+        _check_scores(entry, source)
+    speakers = [tuple(entry[key] for key in SPEAKER_KEYS) for entry in metrics["per_speaker"]]
     if len(set(speakers)) < len(speakers):
         raise ValueError(f"{source} has a speaker twice in one condition, expected once")
 
@@ -155,18 +150,17 @@ def write_report(metrics, folder):
     folder = Path(folder)
     rows = compare([metrics])
     _write_json(folder / "metrics.json", metrics)
-    systems = pool_systems([metrics])
     figures = {
         "accuracy": plot_accuracy(rows),
-        "speakers": plot_speakers(_scatters(systems, "none")),
+        "speakers": _plot_speakers([metrics], None, "none"),
         "training": plot_training((metrics.get("training") or {}).get("epochs", [])),
-        "reliability": plot_reliability(_reliabilities(systems, RELIABILITY_OF)),
+        "reliability": _plot_reliability([metrics], ("shared", "none", "own", "stranger")),
     }
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
     return _write_page(folder / "report.md", title, _facts(metrics), rows, figures)
 
 
-def write_comparison(runs, folder):
+def write_comparison(runs, folder, reference=None):
     """Write ``comparison.json``, ``comparison.md`` and plots of several runs.
 
     Arguments
@@ -174,6 +168,8 @@ def write_comparison(runs, folder):
     runs : list of dict
         Contents of ``metrics.json`` of any systems, folds and seeds of one recipe.
     folder : str or Path
+    reference : str or None
+        System that the others are compared with.
 
     Returns
     -------
@@ -185,49 +181,49 @@ def write_comparison(runs, folder):
     ValueError
         If the runs cannot be compared; nothing is written then.
     """
-    rows = compare(runs)
+    rows = compare(runs, reference)
     folder = Path(folder)
-    compared = [{key: run[key] for key in ("system", "fold", "seed")} for run in runs]
-    _write_json(
-        folder / "comparison.json",
-        {
-            "schema_version": SCHEMA_VERSION,
-            "recipe": runs[0]["recipe"],
-            "runs": compared,
-            "rows": rows,
-        },
-    )
-    systems = pool_systems(runs)
-    figures = {
-        "accuracy": plot_accuracy(rows),
-        "speakers": plot_speakers(_scatters(systems, "shared")),
-        "reliability": plot_reliability(_reliabilities(systems, ("shared", "own"))),
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": runs[0]["recipe"],
+        "reference": reference,
+        "runs": [{key: run[key] for key in ("system", "fold", "seed")} for run in runs],
+        "rows": rows,
     }
-    facts = {"Recipe": runs[0]["recipe"], "Runs": len(runs)}
-    facts["Folds"] = ", ".join(str(fold) for fold in sorted({run["fold"] for run in runs}))
-    models = {run["system"]: run["model"] for run in runs if "model" in run}
-    facts["Parameters"] = ", ".join(
-        f"{name} {models[name]['parameters']:,}" for name in sorted(models)
-    )
-    _warn_of_unequal_models(models)
+    _write_json(folder / "comparison.json", content)
+    figures = {
+        "accuracy": plot_accuracy([row for row in rows if row["system"] != again(reference)]),
+        "speakers": _plot_speakers(runs, reference, reference),
+        "reliability": _plot_reliability(runs, ("shared", "own")),
+    }
+    models = {run["system"]: run["model"] for run in runs if run.get("model")}
+    _warn_of_unequal_models(models, reference)
+    facts = {"Recipe": runs[0]["recipe"], "Runs": len(runs), "Reference": reference or "none"}
+    facts["Folds"] = ", ".join(sorted({str(run["fold"]) for run in runs}))
+    for key in COSTS:
+        counts = {name: model[key] for name, model in sorted(models.items()) if key in model}
+        facts[_in_words(key)] = ", ".join(f"{name} {n:,}" for name, n in counts.items())
     _write_page(folder / "comparison.md", "Comparison of systems", facts, rows, figures)
     return rows
 
 
-def _warn_of_unequal_models(models):
-    """Says so where "vofp" is compared to no shared model, or to none of its cost, within 5 %."""
-    if SHARED not in models:
-        logger.warning("Got no run of shared, which systems are compared to.")
-    for name, key in ((SHARED, "multiply_adds_per_query"), ("shared_large", "parameters")):
-        if not {name, VOFP} <= models.keys():
-            continue
-        count, expected = (models[system][key] for system in (name, VOFP))
-        if not 0.95 <= count / expected <= 1.05:
+def _warn_of_unequal_models(models, reference):
+    """Says which systems differ from the reference by more than 5 % in each of the costs."""
+    for name, model in models.items():
+        known = [key for key in COSTS if key in model and key in models.get(reference, {})]
+        costs = [(key, model[key], models[reference][key]) for key in known]
+        if costs and not any(0.95 <= count / expected <= 1.05 for _, count, expected in costs):
             logger.warning(
-                "%s has %s %s, vofp %s; expected as many, within 5 %%: another width of %s, by "
-                "--channels, would have.",
-                *(name, f"{count:,}", key.replace("_", " "), f"{expected:,}", name),
+                "%s, which is compared with %s, has %s; expected as many of one of these, within "
+                "5 %%: another width, by --channels, would have.",
+                name,
+                reference,
+                " and ".join(f"{n:,} {_in_words(key)} (not {m:,})" for key, n, m in costs),
             )
+
+
+def _in_words(key):
+    return key.replace("_", " ")
 
 
 def _refuse_constant(name):
@@ -238,6 +234,25 @@ def _check_keys(entry, keys, source):
     missing = [key for key in keys if key not in entry]
     if missing:
         raise ValueError(f"{source} lacks {missing}, expected {list(keys)}; evaluate the run again")
+
+
+def _check_scores(entry, source):
+    """Refuses a row of per_speaker without keys, or with scores that are no finite numbers."""
+    _check_keys(entry, (*SPEAKER_KEYS, "num_queries"), f"{source}, per_speaker")
+    scores = {key: value for key, value in entry.items() if key not in SPEAKER_KEYS}
+    for key, value in scores.items():
+        if not _is_number(value):
+            raise ValueError(
+                f"{source} has {key} {value} for speaker {entry['speaker']}, expected a finite "
+                "number; the training may have diverged"
+            )
+    if not scores.keys() & SCORES.keys():
+        raise ValueError(f"{source} has the scores {list(scores)}, expected one of {list(SCORES)}")
+    if not 0 <= scores.get("accuracy", 0) <= 1:
+        raise ValueError(
+            f"{source} has accuracy {scores['accuracy']} for speaker {entry['speaker']}, expected "
+            "a share, from 0 to 1"
+        )
 
 
 def _is_number(value):
@@ -289,49 +304,27 @@ def _facts(metrics):
     return facts
 
 
-def _scatters(systems, baseline):
-    """Own at the largest K against "none" of the same system, or against "shared"."""
-    scatters = []
-    for system in systems.values():
-        reference = system if baseline == "none" else systems.get(SHARED)
-        for cell in _largest(system, ("own",)):
-            reference_cell = Cell(baseline, 0, cell.condition)
-            if reference is None or reference_cell not in reference.cells:
-                continue
-            speakers = system.speakers()
-            scatters.append(
-                Scatter(
-                    system.name,
-                    cell.condition,
-                    baseline,
-                    f"own, K = {cell.shots}",
-                    reference.values(reference_cell, "accuracy", speakers),
-                    system.values(cell, "accuracy", speakers),
-                )
-            )
-    return scatters
+def _plot_speakers(runs, reference, name):
+    """Own at the largest K against what it is paired with by this name."""
+    pooled = pool(answers_of(runs))
+    if "accuracy" not in pooled:
+        return None
+    pairs = pairs_of(pooled["accuracy"], reference).get(name, {})
+    return plot_speakers(pooled["accuracy"], _largest(pairs, ("own",)))
 
 
-def _reliabilities(systems, enrollments):
-    """Bins of each system at the largest K of some enrollments; "shared" has all of its seeds."""
-    return [
-        Reliability(_label(system, cell), cell.condition, system.bins[cell])
-        for system in systems.values()
-        for cell in _largest(system, enrollments)
-        if system.name != SHARED_AGAIN and cell in system.bins
-    ]
+def _plot_reliability(runs, enrollments):
+    return plot_reliability(_largest(bins_of(runs), enrollments))
 
 
-def _largest(system, enrollments):
-    """Cells of the largest K of each of the enrollments, in each condition."""
+def _largest(cells, enrollments):
+    """Of {cell: value}, the cells of the largest K of each of some enrollments."""
     largest = {}
-    for cell in sorted(system.cells, key=lambda cell: cell.shots):
-        if cell.enrollment in enrollments:
-            largest[cell.enrollment, cell.condition] = cell
-    return largest.values()
-
-
-def _label(system, cell):
-    if cell.enrollment == "shared":
-        return system.name
-    return f"{system.name}: {cell.enrollment}" + (f", K = {cell.shots}" if cell.shots else "")
+    for system, enrollment, shots, condition in cells:
+        key = system, enrollment, condition
+        largest[key] = max(shots, largest.get(key, 0))
+    return {
+        cell: value
+        for cell, value in cells.items()
+        if cell[1] in enrollments and cell[2] == largest[cell[0], cell[1], cell[3]]
+    }

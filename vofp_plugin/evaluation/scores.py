@@ -1,231 +1,218 @@
-"""Statistics over speakers: each speaker counts once, however many queries were asked."""
+"""Scores of systems, each speaker counted once, and differences paired by speaker."""
 
-from functools import lru_cache
+from collections import Counter, defaultdict
+from typing import NamedTuple
 
-import torch
-from scipy.stats import binomtest
+import numpy as np
+import pandas as pd
 
-MIN_SPEAKERS = 20  # below this number a bootstrap interval is too narrow to be honest
-MAX_SIGN_FLIPS = 20  # values of an exact sign-flip test, which visits 2 ** values sums
+from vofp_plugin.evaluation.checks import check_comparable
+from vofp_plugin.evaluation.estimates import MIN_SPEAKERS, bootstrap, harm, sign_flip_test
+from vofp_plugin.tasks.classification import expected_calibration_error
 
 
-def bootstrap_mean(values, num_resamples=5000, level=0.95, seed=0):
-    """Mean of one value per speaker, with the percentile interval of resampled speakers.
+class Score(NamedTuple):
+    """How a score of a speaker is shown, and which end of it is good."""
+
+    heading: str
+    scale: float
+    format: str
+    higher_is_better: bool
+
+
+# Of columns in per_speaker; differences and harm of all but the accuracy are named after them.
+SCORES = {
+    "accuracy": Score("Accuracy (%)", 100, ".1f", True),
+    "nll": Score("NLL (nats)", 1, ".3f", False),
+    "eer": Score("EER (%)", 100, ".1f", False),
+}
+CELL = ("enrollment", "shots", "condition")  # what a system was given while it answered
+KEYS = ("system", *CELL)
+ENROLLMENTS = ("shared", "none", "own", "own_sampled", "stranger")  # in this order, then others
+SUBSETS = {"all": "all speakers", "hardest": "hardest fifth of the speakers"}
+ESTIMATE = ("value", "ci_low", "ci_high", "p_value")
+COUNTS = ("num_speakers", "num_queries", "num_runs")
+ROW_KEYS = (*KEYS, "subset", "metric", *ESTIMATE, *COUNTS)
+
+
+def compare(runs, reference=None):
+    """Compare systems on the same queries of the same unseen speakers.
+
+    Metrics of each system, enrollment and K:
+
+    - every score of ``SCORES`` that the runs hold, and ``ece`` on all speakers;
+    - ``vs_X``, the accuracy minus that of X, paired by speaker. X is the reference; for own
+      enrollment also "stranger" and "none" of the same system and "k1" (its own at K = 1, for the
+      largest K); for other enrollments "own". ``nll_vs_X`` and so on are of the other scores;
+    - ``error_reduction_vs_X``, relative, where X is the reference;
+    - ``harm``, ``harm_nll`` and so on, the shares of speakers more than 0.01 worse than the
+      reference, first seed against first seed.
+
+    The reference is the mean of its seeds, with the same enrollment, or none if it is shared. Its
+    second seed stands against its first as the system "X_again" (A/A). The last of several seeds
+    chooses the subset "hardest", the fifth of the speakers with its lowest accuracy in quiet
+    without enrollment, and is therefore left out there, in all systems.
 
     Arguments
     ---------
-    values : torch.Tensor or list
-        One value per speaker, shape (N,).
-    num_resamples : int
-        Number of times the N speakers are drawn with replacement.
-    level : float
-        Coverage of the interval, in (0, 1).
-    seed : int
-        Seed of the draws; equal seeds and N resample the same speakers.
+    runs : list of dict
+        Contents of ``metrics.json``, any systems, folds and seeds of one recipe.
+    reference : str or None
+        System that the others are compared with; None leaves out what needs one.
 
     Returns
     -------
-    mean : float
-    low, high : float or None
-        The interval; None below ``MIN_SPEAKERS`` speakers (use ``sign_flip_test`` there).
+    list of dict
+        Rows with ``ROW_KEYS``. From ``MIN_SPEAKERS`` speakers on, ``ci_low`` and ``ci_high`` are
+        the 95 % interval; below, differences have a ``p_value`` instead.
 
     Raises
     ------
     ValueError
-        If there is no value or one is not finite.
+        If the runs cannot be compared.
 
     Example
     -------
-    >>> bootstrap_mean([0.5, 1.0])
-    (0.75, None, None)
-    >>> mean, low, high = bootstrap_mean(torch.arange(101))
-    >>> low < mean == 50.0 < high
-    True
+    >>> def run(system, enrollment, accuracy):
+    ...     cell = {"enrollment": enrollment, "shots": 0, "condition": "quiet"}
+    ...     anna = {**cell, "speaker": "anna", "accuracy": accuracy, "num_queries": 8}
+    ...     return {"recipe": "kws", "system": system, "fold": 0, "seed": 0, "settings": {},
+    ...         "conditions": {}, "per_speaker": [anna], "calibration": []}
+    >>> rows = compare([run("shared", "shared", 0.5), run("vofp", "none", 0.75)], "shared")
+    >>> {row["metric"]: row["value"] for row in rows if row["system"] == "vofp"}
+    {'accuracy': 0.75, 'vs_shared': 0.25, 'harm': 0.0, 'error_reduction_vs_shared': 0.5}
     """
-    values = _speaker_values(values)
-    mean = values.mean().item()
-    if len(values) < MIN_SPEAKERS:
-        return mean, None, None
-    resampled = _resamples(len(values), num_resamples, seed) @ values / len(values)
-    return mean, *_percentiles(resampled, level)
+    check_comparable(runs)
+    rows = _estimates(with_again(runs, reference), reference).assign(subset="all")
+    hardest, others = _hardest(runs, reference)
+    if hardest:
+        other_rows = _estimates(with_again(others, reference), reference, hardest)
+        rows = pd.concat([rows, other_rows.assign(subset="hardest")])
+    return sorted(records(rows.reindex(columns=ROW_KEYS)), key=place_of)
 
 
-def bootstrap_ratio(numerator, denominator, num_resamples=5000, level=0.95, seed=0):
-    """Ratio of two means over the same speakers, with the interval of resampled pairs.
+def again(reference):
+    """Name of the system that is the second seed of the reference."""
+    return f"{reference}_again"
+
+
+def with_again(runs, reference):
+    """The runs, and those of the reference's second seed once more, as a system of its own."""
+    second = [run for seed in seeds_of(runs, reference)[1:2] for run in seed]
+    return [*runs, *({**run, "system": again(reference)} for run in second)]
+
+
+def seeds_of(runs, reference):
+    """Runs of the reference, those of the first seed of every fold before those of the second.
 
     Arguments
     ---------
-    numerator : torch.Tensor or list
-        One value per speaker, shape (N,).
-    denominator : torch.Tensor or list
-        Values of the same speakers in the same order, of a positive mean, shape (N,).
-    num_resamples : int
-        Number of times the N speakers are drawn with replacement.
-    level : float
-        Coverage of the interval, in (0, 1).
-    seed : int
-        Seed of the draws.
+    runs : list of dict
+        Contents of ``metrics.json``.
+    reference : str or None
 
     Returns
     -------
-    ratio : float
-    low, high : float or None
-        The interval; None below ``MIN_SPEAKERS`` speakers, and where some resample has no
-        positive denominator (the ratio is then unbounded).
+    list of tuple of dict
+        One tuple for each seed, with one run per fold; empty without a reference.
 
     Raises
     ------
     ValueError
-        If the mean of the denominator is not positive, or the values do not pair.
-
-    Example
-    -------
-    >>> bootstrap_ratio([0.25, 0.25], [0.75, 0.25])
-    (0.5, None, None)
+        If the reference is missing, or the folds have different numbers of its seeds.
     """
-    pair = torch.stack(_pairs(numerator, denominator))
-    total = pair.sum(dim=1)
-    if total[1] <= 0:
+    systems = {run["system"] for run in runs}
+    if reference is not None and (reference not in systems or again(reference) in systems):
         raise ValueError(
-            f"got a denominator of mean {total[1].item() / pair.shape[1]:.3g}, expected a positive "
-            "one; a ratio to nothing says nothing"
+            f"got the reference {reference}, expected one of the systems {sorted(systems)}, and "
+            f"none called {again(reference)}, which its second seed is called"
         )
-    ratio = (total[0] / total[1]).item()
-    if pair.shape[1] < MIN_SPEAKERS:
-        return ratio, None, None
-    above, below = pair @ _resamples(pair.shape[1], num_resamples, seed).T
-    if (below <= 0).any():
-        return ratio, None, None
-    return ratio, *_percentiles(above / below, level)
-
-
-def sign_flip_test(differences):
-    """Exact two-sided p-value of a mean difference when each sign is equally likely.
-
-    Arguments
-    ---------
-    differences : torch.Tensor or list
-        One paired difference per speaker, shape (N,), N at most ``MAX_SIGN_FLIPS``.
-
-    Returns
-    -------
-    float
-        Share of the 2 ** N sign patterns whose mean is at least as far from 0.
-
-    Raises
-    ------
-    ValueError
-        If there is no value, too many, or one is not finite.
-
-    Example
-    -------
-    >>> sign_flip_test([0.1, 0.2, 0.3])
-    0.25
-    """
-    differences = _speaker_values(differences)
-    if len(differences) > MAX_SIGN_FLIPS:
+    by_fold = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        if run["system"] == reference:
+            by_fold[run["fold"]].append(run)
+    numbers = {fold: len(group) for fold, group in sorted(by_fold.items())}
+    if len(set(numbers.values())) > 1:
         raise ValueError(
-            f"got {len(differences)} differences, expected at most {MAX_SIGN_FLIPS}: the exact "
-            "test visits every sign pattern; use bootstrap_mean for more speakers"
+            f"got {reference} with {numbers} seeds by fold, expected the same number on every "
+            "fold; run the missing ones, leave some out, or name another reference"
         )
-    # A pattern and its negation are equally far from 0, so the first sign can stay.
-    sums = differences[:1]
-    for difference in differences[1:]:
-        sums = torch.cat([sums + difference, sums - difference])
-    rounding = 1e-12 * differences.abs().sum()
-    extreme = sums.abs() >= differences.sum().abs() - rounding
-    return extreme.double().mean().item()
+    return list(zip(*by_fold.values(), strict=True))
 
 
-def error_reduction(baseline, system, num_resamples=5000, level=0.95, seed=0):
-    """Relative reduction of the macro error rate, with the interval of resampled pairs.
-
-    Arguments
-    ---------
-    baseline : torch.Tensor or list
-        Accuracy of each speaker under the baseline, in [0, 1], shape (N,).
-    system : torch.Tensor or list
-        Accuracy of the same speakers in the same order, shape (N,).
-    num_resamples : int
-        Number of times the N speakers are drawn with replacement.
-    level : float
-        Coverage of the interval, in (0, 1).
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    reduction : float
-        1 - error of the system / error of the baseline; 1 means no errors are left.
-    low, high : float or None
-        The interval; None below ``MIN_SPEAKERS`` speakers, and where errors of the baseline are
-        so rare that a resample has none (the reduction is then unbounded).
-
-    Raises
-    ------
-    ValueError
-        If the baseline makes no error, or the values do not pair.
-
-    Example
-    -------
-    >>> error_reduction([0.5, 0.5], [0.75, 0.75])
-    (0.5, None, None)
-    """
-    baseline, system = _pairs(baseline, system)
-    if (baseline >= 1).all():
-        raise ValueError("got a baseline without errors, expected some error to reduce")
-    return bootstrap_ratio(system - baseline, 1 - baseline, num_resamples, level, seed)
+def answers_of(runs):
+    """Frame of the ``per_speaker`` rows of runs with their system, in order of the seeds."""
+    runs = sorted(runs, key=lambda run: run["seed"])
+    return pd.DataFrame({"system": x["system"], **row} for x in runs for row in x["per_speaker"])
 
 
-def harm(baseline, system, margin=0.01):
-    """Share of speakers for whom the system is worse than the baseline by more than a margin.
+def pool(answers):
+    """Each speaker's mean over seeds: a frame (speakers, (score or "num_queries", *KEYS))."""
+    scores = [name for name in (*SCORES, "num_queries") if name in answers]
+    return answers.pivot_table(index="speaker", columns=list(KEYS), values=scores)
+
+
+def bins_of(runs):
+    """{(system, enrollment, shots, condition): calibration bins added over folds and seeds}."""
+    bins = {}
+    for run in runs:
+        for entry in run["calibration"]:
+            cell = run["system"], *(entry[key] for key in CELL)
+            bins[cell] = bins.get(cell, 0) + np.array(entry["bins"], dtype=float)
+    return bins
+
+
+def pairs_of(cells, reference=None):
+    """What the cells are paired with.
 
     Arguments
     ---------
-    baseline : torch.Tensor or list
-        Score of each speaker under the baseline, higher is better, shape (N,).
-    system : torch.Tensor or list
-        Score of the same speakers in the same order, shape (N,).
-    margin : float
-        In the unit of the scores; 0.01 is one point of accuracy.
+    cells : iterable of tuple
+        (system, enrollment, shots, condition) each.
+    reference : str or None
 
     Returns
     -------
-    share : float
-        In [0, 1].
-    low, high : float or None
-        The 95 % Wilson interval, which has a width even where nobody is harmed; None below
-        ``MIN_SPEAKERS`` speakers.
-
-    Raises
-    ------
-    ValueError
-        If the values do not pair.
+    dict
+        {name: {cell: other cell}}, the name "stranger", "none", "k1", "own" or the reference.
 
     Example
     -------
-    >>> harm([0.9, 0.9, 0.9, 0.9], [0.95, 0.9, 0.89, 0.8])
-    (0.25, None, None)
+    >>> cells = [("vofp", "own", 5, "quiet"), ("vofp", "stranger", 5, "quiet")]
+    >>> pairs_of(cells)
+    {'stranger': {('vofp', 'own', 5, 'quiet'): ('vofp', 'stranger', 5, 'quiet')}}
     """
-    baseline, system = _pairs(baseline, system)
-    rounding = 1e-9  # 0.90 - 0.89 must not count as more than 0.01
-    harmed = (baseline - system > margin + rounding).sum().item()
-    if len(baseline) < MIN_SPEAKERS:
-        return harmed / len(baseline), None, None
-    interval = binomtest(harmed, len(baseline)).proportion_ci(method="wilson")
-    return harmed / len(baseline), interval.low, interval.high
+    cells, pairs = sorted(cells), defaultdict(dict)
+    largest = {(system, given, condition): k for system, given, k, condition in cells}
+    for cell in cells:
+        system, enrollment, shots, condition = cell
+        others = {}
+        if enrollment == "own":
+            others["stranger"] = system, "stranger", shots, condition
+            others["none"] = system, "none", 0, condition
+            if 1 < shots == largest[system, enrollment, condition]:
+                others["k1"] = system, "own", 1, condition
+        elif shots and enrollment != "stranger":
+            others["own"] = system, "own", shots, condition
+        if enrollment != "stranger" and system != reference:
+            alike = reference, enrollment, shots, condition
+            others[reference] = alike if alike in cells else (reference, "shared", 0, condition)
+        for name, other in others.items():
+            if other in cells:
+                pairs[name][cell] = other
+    return dict(pairs)
 
 
 def hardest_fifth(scores):
-    """Fifth of the speakers with the lowest accuracy, hardest first.
+    """Fifth of the speakers with the worst scores, hardest first.
 
     Where errors are rare most speakers have none. Of equal accuracies the higher NLL is harder, and
     of these the earlier name.
 
     Arguments
     ---------
-    scores : dict
-        ``{speaker: (accuracy, nll)}``, the NLL in nats.
+    scores : pandas.DataFrame
+        A row per speaker, a column per score of ``SCORES``.
 
     Returns
     -------
@@ -234,42 +221,94 @@ def hardest_fifth(scores):
 
     Example
     -------
-    >>> hardest_fifth({"d": (0.9, 0.3), "a": (0.8, 0.5), "c": (0.7, 0.9), "b": (0.7, 0.8)})
+    >>> scores = {"accuracy": [0.9, 0.8, 0.7, 0.7], "nll": [0.3, 0.5, 0.9, 0.8]}
+    >>> hardest_fifth(pd.DataFrame(scores, index=["d", "a", "c", "b"]))
     ['c']
     """
-    ranked = sorted((accuracy, -nll, speaker) for speaker, (accuracy, nll) in scores.items())
-    return [speaker for _, _, speaker in ranked[: max(1, len(ranked) // 5)]]
+    by = [name for name in SCORES if name in scores]
+    good = [SCORES[name].higher_is_better for name in by]
+    ranked = scores.sort_index().sort_values(by, ascending=good, kind="stable")
+    return list(ranked.index[: max(1, len(ranked) // 5)])
 
 
-def _speaker_values(values):
-    values = torch.as_tensor(values, dtype=torch.float64)
-    if values.ndim != 1 or len(values) == 0 or not values.isfinite().all():
-        raise ValueError(
-            f"got values of shape {tuple(values.shape)}, expected one finite value per speaker, "
-            "shape (N,) with N >= 1"
-        )
-    return values
+def place_of(row):
+    """Sort key of comparison rows: quiet before other conditions, shared systems before others."""
+    enrollment = row["enrollment"]
+    section = row["condition"] != "quiet", row["condition"], list(SUBSETS).index(row["subset"])
+    place = (*ENROLLMENTS, enrollment).index(enrollment), enrollment, row["shots"]
+    return *section, enrollment != "shared", row["system"], *place
 
 
-def _pairs(baseline, system):
-    baseline, system = _speaker_values(baseline), _speaker_values(system)
-    if len(baseline) != len(system):
-        raise ValueError(
-            f"got {len(baseline)} speakers in the baseline and {len(system)} in the system, "
-            "expected the same speakers in the same order"
-        )
-    return baseline, system
+def records(rows):
+    """Rows of a frame as dicts, with None in place of NaN."""
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
-@lru_cache(maxsize=2)  # a comparison resamples all speakers and the hardest ones, many times
-def _resamples(num_speakers, num_resamples, seed):
-    """How often each resample holds each speaker, shape (num_resamples, num_speakers)."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(num_speakers, (num_resamples, num_speakers), generator=generator)
-    counts = torch.zeros(num_resamples, num_speakers, dtype=torch.float64)
-    return counts.scatter_add_(1, drawn, torch.ones_like(counts))
+def _hardest(runs, reference):
+    """The hardest fifth of the speakers, and the runs that had no part in choosing it.
+
+    Those of its seed had: what starts from the reference starts from that of the same seed.
+    """
+    seeds = seeds_of(runs, reference)
+    chosen = answers_of(seeds[-1] if len(seeds) > 1 else [])
+    if len(chosen):
+        chosen = chosen[(chosen.shots == 0) & (chosen.condition == "quiet")]
+    if not len(chosen):
+        return [], []
+    choosing = {(run["fold"], run["seed"]) for run in seeds[-1]}
+    others = [run for run in runs if (run["fold"], run["seed"]) not in choosing]
+    folds = {(run["system"], run["fold"]) for run in others}
+    lost = {run["system"] for run in runs if (run["system"], run["fold"]) not in folds}
+    others = [run for run in others if run["system"] not in lost]
+    return hardest_fifth(chosen.set_index("speaker")), others
 
 
-def _percentiles(resampled, level):
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=resampled.dtype)
-    return resampled.quantile(tails).tolist()
+def _estimates(runs, reference, speakers=None):
+    """Frame of all metrics of all cells, of all speakers or of some."""
+    answers = answers_of(runs)
+    chosen = slice(None) if speakers is None else speakers
+    pooled = pool(answers).loc[chosen]
+    first = pool(answers.drop_duplicates([*KEYS, "speaker"])).loc[chosen]
+    parts = {}
+    for score in pooled.columns.levels[0].intersection(SCORES):
+        parts |= _score_estimates(score, pooled[score], first[score], reference)
+    if speakers is None:  # bins are not kept by speaker
+        errors = {cell: expected_calibration_error(bins) for cell, bins in bins_of(runs).items()}
+        parts["ece"] = pd.DataFrame({"value": pd.Series(errors)})
+    parts = {metric: part for metric, part in parts.items() if len(part)}
+    rows = pd.concat(parts, names=["metric", *KEYS]).reset_index()
+    queries = pooled.num_queries.sum().round().astype(int)
+    rows["num_speakers"] = len(pooled)
+    rows["num_queries"] = queries.loc[pd.MultiIndex.from_frame(rows[list(KEYS)])].to_numpy()
+    rows["num_runs"] = rows.system.map(Counter(run["system"] for run in runs))
+    return rows
+
+
+def _score_estimates(score, values, first, reference):
+    """{metric: frame of its estimates, indexed by cell} of one score."""
+    prefix = "" if score == "accuracy" else f"{score}_"
+    parts = {score: bootstrap(values)}
+    for name, pairs in pairs_of(values.columns, reference).items():
+        cells, others = list(pairs), list(pairs.values())
+        second = [cell[0] == again(reference) for cell in cells]
+        # Harm is of single seeds: a mean over seeds is less noisy, so it would look less harmful.
+        losses = first[others].to_numpy() - first[cells]
+        base = np.where(second, first[others], values[others])
+        gains = values[cells] - base
+        parts[f"{prefix}vs_{name}"] = _with_p_value(bootstrap(gains), gains)
+        if name == reference:
+            sign = 1 if SCORES[score].higher_is_better else -1
+            parts[f"harm_{prefix}".strip("_")] = harm(sign * losses)
+        if name == reference and score == "accuracy":
+            wrong = (base < 1).any(axis=0)  # else there is no error to reduce
+            gains = gains.loc[:, wrong]
+            if wrong.any():
+                reduction = bootstrap(gains, over=1 - base[:, wrong])
+                parts[f"error_reduction_vs_{name}"] = _with_p_value(reduction, gains)
+    return parts
+
+
+def _with_p_value(estimates, differences):
+    if len(differences) >= MIN_SPEAKERS:
+        return estimates
+    return estimates.assign(p_value=sign_flip_test(differences))

@@ -11,9 +11,9 @@ from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.noise import noise_names
-from vofp_plugin.evaluation.comparison import compare
 from vofp_plugin.evaluation.conditions import evaluation_data, with_bad_enrollments
 from vofp_plugin.evaluation.reports import SCHEMA_VERSION
+from vofp_plugin.evaluation.scores import compare
 from vofp_plugin.evaluation.sweep import chosen_settings
 from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.runs.brain import PersonalizedBrain

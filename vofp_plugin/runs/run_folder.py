@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from vofp_plugin.evaluation.pooling import made_like
+from vofp_plugin.evaluation.checks import made_like
 from vofp_plugin.runs.configuration import TRAINING_OPTIONS, pretrained_yaml, settings, values_of
 from vofp_plugin.utils.files import whole_file
 

@@ -204,7 +204,7 @@ def test_error_of_a_model_that_is_injected_lists_its_layers_too(model):
 )
 def test_matched_layer_that_cannot_be_injected_is_refused(layer, name):
     model = nn.ModuleDict({"first": nn.Linear(4, 4), "second": layer})
-    with pytest.raises(TypeError, match=f"'second' of type {name}, which cannot be injected"):
+    with pytest.raises(TypeError, match=f"cannot be injected: 'second.*' is a {name}"):
         inject_(model, ["*"])
     assert weight_specs(model) == {}, "a refused call must change nothing"
 
@@ -256,7 +256,5 @@ def test_layers_that_a_fused_kernel_passes_by_are_refused():
 def test_weights_that_are_made_of_others_are_refused():
     with pytest.warns(FutureWarning):
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))
-    with pytest.raises(
-        TypeError, match=r"Linear, which cannot be injected \(it has bias, weight_g"
-    ):
+    with pytest.raises(TypeError, match="'0' is a Linear made of bias, weight_g"):
         inject_(model, ["0"])

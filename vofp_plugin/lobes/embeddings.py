@@ -10,6 +10,7 @@ from vofp_plugin.lobes.axes import PROBES, find_axes, mean_and_std_over_time
 from vofp_plugin.nnet.recording import make_recordable_, recorded
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
+
 class ActivationEmbedding(nn.Module):
     """Means and standard deviations over time of what chosen layers of the main model put out.
 

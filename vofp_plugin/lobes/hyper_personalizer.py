@@ -5,8 +5,8 @@ import math
 import torch
 from torch import nn
 
-from vofp_plugin.nnet.forms import FORMS
 from vofp_plugin.nnet.check import check_injection
+from vofp_plugin.nnet.forms import FORMS
 from vofp_plugin.nnet.injection import inject_, last_match, unchanged_on_error, weight_specs
 from vofp_plugin.nnet.posterior import Delta, DiagonalGaussian, standard_prior
 

@@ -7,7 +7,7 @@ layer without calling it, or write to it. Forward passes of a few items show all
 import torch
 from torch.func import functional_call
 
-from vofp_plugin.nnet.injection import eject_, injected, weight_specs
+from vofp_plugin.nnet.injection import eject_, injected, refusal, weight_specs
 from vofp_plugin.nnet.layers import WeightInjected
 from vofp_plugin.utils.twin import twin
 
@@ -64,11 +64,11 @@ def check_injection(model, feats, lens=None, skip=False):
     with torch.random.fork_rng(devices):
         dims, faults = _find_batch_dims(model, feats, lens)
         if faults and not skip:
-            raise ValueError(_refusal(faults))
+            raise ValueError(refusal(faults))
         sound = _tell_batch_dims(twin(model), dims, faults).eval()
         missed = _missed(sound, feats, lens)
         if missed and not skip:
-            raise ValueError(_refusal(missed))
+            raise ValueError(refusal(missed))
     _tell_batch_dims(model, dims, {**faults, **missed})
     return {**faults, **missed}
 
@@ -223,11 +223,3 @@ def _layers(model):
 
 def _tensors(model):
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _refusal(faults):
-    layers = "; ".join(f"{name or 'the model itself'!r} {why}" for name, why in faults.items())
-    return (
-        f"Layers that cannot be injected: {layers}. Leave them out of the targets, by patterns of "
-        "null behind those that match them."
-    )

@@ -65,7 +65,7 @@ def inject_(model, targets, skip=False):
             )
     chosen = [n for n in names if last_match(targets, n) not in {None, *excluding}]
     if not skip and unfit.keys() & set(chosen):
-        raise TypeError(_refusal({name: unfit[name] for name in chosen if name in unfit}))
+        raise TypeError(refusal({name: unfit[name] for name in chosen if name in unfit}))
     for name in chosen:
         if name not in unfit:
             _inject_layer(model.get_submodule(name))
@@ -290,13 +290,20 @@ def _inject_layer(layer):
         layer.__class__ = WEIGHT_INJECTED[type(layer)]
 
 
-def _refusal(reasons):
-    """One sentence on layers that cannot be injected, {layer name: reason}."""
-    layers = "; ".join(f"{name or 'the model itself'!r} {why}" for name, why in reasons.items())
+def refusal(reasons):
+    """Says in one message which layers cannot be injected, {layer name: reason}.
+
+    Example
+    -------
+    >>> refusal({"gru": "is a GRU"})[:45]
+    "Layers that cannot be injected: 'gru' is a GR"
+    """
+    layers = "; ".join(f"{name!r} {why}" for name, why in reasons.items())
     return (
         f"Layers that cannot be injected: {layers}. Injectable are exactly: "
-        f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, with weight and bias alone. Leave "
-        f"the others out of the targets, by a pattern of null behind the one that matches them."
+        f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, with weight and bias alone, that "
+        "hold the batch speaker after speaker. Leave others out of the targets, by a pattern of "
+        "null behind those that match them."
     )
 
 

@@ -16,8 +16,8 @@ class FineTunedModel(AdaptedModel):
 
     Each speaker has copies of the weights, which run as injected weights in a twin of the main
     model. A speaker's loss is the mean cross-entropy over the enrollment, and the gradient of the
-    sum over speakers is that of each speaker alone. BatchNorm keeps its statistics. Where the steps of a speaker diverge, so
-    that an answer is no finite number, the shared model answers.
+    sum over speakers is that of each speaker alone. BatchNorm keeps its statistics. Where the
+    steps of a speaker diverge, so that an answer is no finite number, the shared model answers.
 
     Arguments
     ---------

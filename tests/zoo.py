@@ -103,9 +103,7 @@ def sb_conformer():
 
 
 def branchformer():
-    model = WithPositions(
-        BranchformerEncoder(2, FEATURES, 2, kernel_size=5, csgu_linear_units=12)
-    )
+    model = WithPositions(BranchformerEncoder(2, FEATURES, 2, kernel_size=5, csgu_linear_units=12))
     return Called(model, lambda model, feats, lens: model(feats))
 
 

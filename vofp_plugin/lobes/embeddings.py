@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vofp_plugin.lobes.axes import PROBES, find_axes, mean_and_std_over_time
-from vofp_plugin.lobes.enrollment import whole
+from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.nnet.recording import make_recordable_, recorded
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
@@ -119,7 +119,7 @@ class ActivationEmbedding(nn.Module):
 
         layers = {main_model.get_submodule(name): name for name in self.layers}
         with recorded({layer: partial(keep_tensors, name) for layer, name in layers.items()}):
-            return main_model(x, whole(x) if lens is None else lens)
+            return main_model(x, relative_lengths(x, lens))
 
     @torch.no_grad()
     def _probe(self, num_features):

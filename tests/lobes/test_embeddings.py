@@ -106,7 +106,7 @@ def test_every_parameter_gets_a_gradient():
     nn.init.normal_(personalized.hyper_personalizer.mean.weight, std=0.1)
     personalized.train()
     weights, kl = personalized.draw(Enrollment(torch.randn(4, 2, 21, 8), torch.ones(4, 2)))
-    log_probs = personalized(torch.randn(8, 21, 8), weights)
+    log_probs = personalized(torch.randn(8, 21, 8), weights=weights)
     (log_probs[:, 0].sum() + kl.sum()).backward()
     still = [n for n, p in personalized.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []

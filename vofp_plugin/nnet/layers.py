@@ -30,7 +30,7 @@ class WeightInjected:
         """{"weight": (N, *shape), "bias": (N, *shape)} or a part of it; None without any."""
         return WEIGHTS.get().get(self)
 
-    def forward(self, input):  # torch's own name, by which a model may call it
+    def forward(self, x):
         """Runs the layer, with the weights of each speaker where they are injected.
 
         Raises
@@ -46,8 +46,8 @@ class WeightInjected:
                 "weights are gone; expected none: switch checkpointing of activations off."
             )
         if self.injected_weights is None:
-            return super().forward(input)
-        y = self._run_by_speaker(input.transpose(0, self.batch_dim))
+            return super().forward(x)
+        y = self._run_by_speaker(x.transpose(0, self.batch_dim))
         return y.transpose(0, self.batch_dim)
 
     def batch_dims(self, x):

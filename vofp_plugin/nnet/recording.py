@@ -18,6 +18,13 @@ def make_recordable_(layers):
     -------
     list
         Handles whose `remove` undoes it, of the layers that were not recordable.
+
+    Example
+    -------
+    >>> import torch
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> len(make_recordable_([layer])), len(make_recordable_([layer]))
+    (1, 0)
     """
     return [
         layer.register_forward_hook(_pass_on)
@@ -36,6 +43,14 @@ def unrecordable_(model):
     Returns
     -------
     torch.nn.Module
+
+    Example
+    -------
+    >>> import torch
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> handles = make_recordable_([layer])
+    >>> len(unrecordable_(layer)._forward_hooks)
+    0
     """
     for layer in model.modules():
         for key, hook in [*layer._forward_hooks.items()]:

@@ -111,8 +111,8 @@ def test_spread_of_the_mean_does_not_depend_on_the_size_of_the_layer(form):
     assert spreads[0] == pytest.approx(spreads[1], rel=0.3)
 
 
-def test_first_pattern_that_matches_gives_the_form():
-    targets = {"classifier": "full", "*.conv": "low_rank", "*": "channel"}
+def test_last_pattern_that_matches_gives_the_form():
+    targets = {"*": "channel", "*.conv": "low_rank", "classifier": "full"}
     forms = HyperPersonalizer(small_main_model(), targets, CODE_SIZE).forms
     assert type(forms["classifier.weight"]) is Full
     assert type(forms["stem.conv.weight"]) is LowRank
@@ -120,15 +120,34 @@ def test_first_pattern_that_matches_gives_the_form():
     assert type(forms["blocks.0.depthwise.conv.weight"]) is LowRank
 
 
-def test_pattern_without_a_form_is_left_out():
-    targets = {"*": "channel"}
-    names = list(HyperPersonalizer(small_main_model(), targets, CODE_SIZE).forms)
-    assert (
-        list(HyperPersonalizer(small_main_model(), {**targets, "0": None}, CODE_SIZE).forms)
-        == names
-    )
+def test_pattern_without_a_form_leaves_out_what_it_matches():
+    targets = {"*": "channel", "*.conv": None, "stem.conv": "full"}
+    hyper_personalizer = HyperPersonalizer(small_main_model(), targets, CODE_SIZE)
+    forms = {name: type(form) for name, form in hyper_personalizer.forms.items()}
+    assert forms.pop("stem.conv.weight") is Full
+    assert set(forms.values()) == {Channel} and not any(".conv." in name for name in forms)
     with pytest.raises(ValueError, match="Got no targets"):
         HyperPersonalizer(small_main_model(), {"*": None}, CODE_SIZE)
+
+
+def test_layers_that_a_probe_shows_unfit_are_refused_or_passed_over():
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru, self.head = nn.GRU(6, 6, batch_first=True), nn.Linear(6, 5)
+            self.read = nn.Linear(6, 6, bias=False)
+
+        def forward(self, feats, lens):
+            return self.head(self.gru(feats)[0].mean(1) @ self.read.weight)
+
+    main_model, probe = Head(), (torch.randn(4, 9, 6), torch.ones(4))
+    with pytest.raises(TypeError, match="'gru' is a GRU"):
+        HyperPersonalizer(main_model, {"*": "channel"}, CODE_SIZE)
+    with pytest.raises(ValueError, match="'read' is never called"):
+        HyperPersonalizer(main_model, {"*": "channel", "gru": None}, CODE_SIZE, probe=probe)
+    assert [type(layer) for layer in main_model.children()] == [nn.GRU, nn.Linear, nn.Linear]
+    skipping = HyperPersonalizer(main_model, {"*": "channel"}, CODE_SIZE, skip=True, probe=probe)
+    assert list(skipping.forms) == ["head.weight", "head.bias"]
 
 
 def test_posterior_starts_with_the_spread_asked_for():
@@ -280,10 +299,11 @@ def test_second_one_with_other_targets_on_the_same_main_model_is_refused():
     HyperPersonalizer(main_model, {"*.norm": "channel"})
     with pytest.raises(ValueError, match="'stem.norm' is weight-injected already, .* eject_ first"):
         HyperPersonalizer(main_model, {"classifier": "full"})
+    assert type(main_model.classifier) is nn.Linear, "a refused call changes nothing"
 
 
 def test_parameters_of_two_layers_are_refused():
     main_model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     main_model[1].weight = main_model[0].weight
-    with pytest.raises(ValueError, match="'1.weight' is shared with another layer"):
+    with pytest.raises(TypeError, match="'0' is tied to 1; '1' is tied to 0"):
         HyperPersonalizer(main_model, {"*": "full"})

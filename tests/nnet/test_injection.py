@@ -1,12 +1,13 @@
 """Injection: what changes in a model, what must not, and everything that is refused."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
-from vofp_plugin.nnet.injection import eject_, inject_, injected, weight_specs
+from vofp_plugin.nnet.injection import eject_, inject_, injected, merge_, weight_specs
 from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WeightInjected
 
 
@@ -204,7 +205,7 @@ def test_error_of_a_model_that_is_injected_lists_its_layers_too(model):
 )
 def test_matched_layer_that_cannot_be_injected_is_refused(layer, name):
     model = nn.ModuleDict({"first": nn.Linear(4, 4), "second": layer})
-    with pytest.raises(TypeError, match=f"'second' of type {name}, which cannot be injected"):
+    with pytest.raises(TypeError, match=f"cannot be injected: 'second.*' is a {name}"):
         inject_(model, ["*"])
     assert weight_specs(model) == {}, "a refused call must change nothing"
 
@@ -256,7 +257,53 @@ def test_layers_that_a_fused_kernel_passes_by_are_refused():
 def test_weights_that_are_made_of_others_are_refused():
     with pytest.warns(FutureWarning):
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))
-    with pytest.raises(
-        TypeError, match=r"Linear, which cannot be injected \(it has bias, weight_g"
-    ):
+    with pytest.raises(TypeError, match="'0' is a Linear made of bias, weight_g"):
         inject_(model, ["0"])
+
+
+def test_last_pattern_that_matches_decides(model):
+    inject_(model, {"*": "full", "frames.*": None, "frames.0": "full", "norm": None})
+    names = [name for name, layer in model.named_modules() if isinstance(layer, WeightInjected)]
+    assert names == ["image.0", "image.1", "frames.0", "classifier"]
+
+
+def test_excluding_pattern_that_matches_nothing_is_refused(model):
+    with pytest.raises(ValueError, match="'clasifier' matches no injectable layer"):
+        inject_(model, {"*": "full", "clasifier": None})
+    assert weight_specs(model) == {}
+
+
+def test_layers_that_cannot_be_injected_are_passed_over_if_asked_to():
+    model = nn.ModuleDict({"gru": nn.GRU(4, 4), "out": nn.Linear(4, 2)})
+    with pytest.raises(TypeError, match="'gru' is a GRU"):
+        inject_(model, ["*"])
+    assert list(weight_specs(inject_(model, ["*"], skip=True))) == ["out.weight", "out.bias"]
+    with pytest.raises(ValueError, match="'gru' matches no injectable layer"):
+        inject_(model, ["gru"], skip=True)
+
+
+def test_tied_weights_are_refused_whichever_layer_is_the_target():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    for target, reason in {"0": "'0' is tied to 2", "2": "'2' is tied to 0"}.items():
+        with pytest.raises(TypeError, match=reason):
+            inject_(model, [target])
+    assert list(weight_specs(inject_(model, ["*"], skip=True))) == ["1.weight", "1.bias"]
+
+
+def test_layer_of_two_names_is_merged():
+    layer = nn.Linear(3, 3)
+    model, x = inject_(nn.Sequential(layer, nn.ReLU(), layer), ["*"]), torch.randn(2, 3)
+    weights = random_weights(model, 1)
+    with injected(model, weights):
+        expected = model(x)
+    torch.testing.assert_close(merge_(copy.deepcopy(model), weights)(x), expected)
+
+
+def test_other_threads_do_not_see_the_weights(model):
+    inject_(model, ["*"])
+    x = torch.randn(2, 6, 5)
+    shared = model(x)
+    with injected(model, random_weights(model, 2)), ThreadPoolExecutor() as pool:
+        torch.testing.assert_close(pool.submit(model, x).result(), shared, rtol=0, atol=0)
+        assert not torch.equal(model(x), shared)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from vofp_plugin.nnet.layers import WEIGHT_INJECTED
+from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WEIGHTS
 
 # Torch's note that an even kernel needs more padding on one side.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -101,11 +101,19 @@ def random_weights(layer, num_speakers, keys=("weight", "bias")):
     }
 
 
+@pytest.fixture(autouse=True)
+def no_weights_from_elsewhere():
+    token = WEIGHTS.set({})
+    yield
+    WEIGHTS.reset(token)
+
+
 def inject(layer, weights):
-    """A weight-injected copy that runs with `weights`."""
+    """A weight-injected copy that runs with `weights` until the end of the test."""
     layer = copy.deepcopy(layer)
     layer.__class__ = WEIGHT_INJECTED[type(layer)]
-    layer.injected_weights = weights
+    if weights is not None:
+        WEIGHTS.set({**WEIGHTS.get(), layer: weights})
     return layer
 
 

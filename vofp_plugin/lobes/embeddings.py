@@ -1,10 +1,14 @@
 """Utterance embedding that needs no network of its own: what the main model makes of it."""
 
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import nn
 
+from vofp_plugin.lobes.axes import PROBES, find_axes, mean_and_std_over_time
+from vofp_plugin.lobes.enrollment import relative_lengths
+from vofp_plugin.nnet.recording import make_recordable_, recorded
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
 
@@ -12,28 +16,29 @@ class ActivationEmbedding(nn.Module):
     """Means and standard deviations over time of what chosen layers of the main model put out.
 
     They are those of the very channels that the hyper-personalizer may scale and shift; of the
-    features that come in, so that the noise floor and the channel show; and the answer's
-    probabilities, by which the word can be told from the speaker. Each is standardized over
-    utterances. Behind these `size` numbers come the probabilities once more, as they are: what
-    word was heard. The main model runs with its shared weights and gets no gradient from here; it
-    reads whole clips, padding included, as it does when it answers. Where it is trained too, its
-    running statistics see the enrollment as well, and its dropout is on.
+    features that come in, so that the noise floor and the channel show; and the answer, by which
+    the word can be told from the speaker. Each is standardized over utterances. Behind these
+    `size` numbers come the answer's probabilities once more, as they are: what word was heard.
+    The main model runs with its shared weights and gets no gradient from here; it reads padding
+    as it does when it answers. Where it is trained too, its running statistics see the
+    enrollment as well, and its dropout is on.
 
     Arguments
     ---------
     main_model : torch.nn.Module
-        Maps features (B, T, F) to log-probabilities. Not owned: `PersonalizedModel` holds it.
+        Maps features (B, T, F) and relative lengths (B,) to log-probabilities (B, classes), or to
+        an embedding or frames, which are pooled like a layer's output. Not owned:
+        `PersonalizedModel` holds it.
     layers : iterable of str
-        fnmatch patterns on module names. An output of dimensions (B, C, *), or (B, *, C) of
-        Linear and LayerNorm layers, gives 2 C numbers; one of (B, C) is taken as it is, and so is
-        what that layer reads.
+        fnmatch patterns on module names. An output over time gives 2 C numbers, whether it is (B,
+        C, *) or (B, *, C); one of (B, C) is taken as it is, and so is what that layer reads.
     num_features : int
         F.
 
     Raises
     ------
     ValueError
-        If a pattern matches no layer.
+        If a pattern matches no layer, or what a layer gives does not hold items and channels.
 
     Example
     -------
@@ -56,14 +61,22 @@ class ActivationEmbedding(nn.Module):
                     f"{', '.join(names)}."
                 )
         self.layers = [n for n in names if any(fnmatchcase(n, p) for p in layers)]
-        activations, answers = self._probe(num_features)
-        self.size, self.num_answers = activations.shape[1], answers.shape[1]
+        handles = make_recordable_(main_model.get_submodule(name) for name in self.layers)
+        try:
+            with evaluation_mode(main_model):
+                self.axes, self.num_answers = self._probe(num_features)
+                activations, _ = self._activations(self._clips(PROBES[0], num_features))
+        except BaseException:
+            for handle in handles:
+                handle.remove()
+            raise
+        self.size = activations.shape[1]
         self.standardize = nn.BatchNorm1d(self.size, affine=False)
         self.standardize.to(next(main_model.parameters()))
 
     def forward(self, x, lens=None):
-        """Maps `x` (B, T, F) to (B, 1, size + num_answers); `lens` is not read."""
-        activations, answers = self._activations(x)
+        """Maps `x` (B, T, F), with lengths `lens` (B,), to (B, 1, size + num_answers)."""
+        activations, answers = self._activations(x, lens)
         norm = self.standardize
         embedding = nn.functional.batch_norm(
             activations,
@@ -76,61 +89,72 @@ class ActivationEmbedding(nn.Module):
         return torch.cat([embedding, answers], dim=1).unsqueeze(1)
 
     @torch.no_grad()
-    def _activations(self, x):
-        """Pooled features and layer outputs, (B, size), and answers (B, num_answers)."""
-        (main_model,) = self._main_model
-        pooled = [mean_and_std_over_time(x.transpose(1, 2))]
+    def _activations(self, x, lens=None):
+        """Pooled features, layers and answer, (B, size), and probabilities (B, num_answers)."""
+        pooled, axes = [mean_and_std_over_time(x.transpose(1, 2))], iter(self.axes)
 
-        def keep(layer, inputs, output):
-            if not isinstance(output, torch.Tensor):
-                raise TypeError(
-                    f"A {type(layer).__name__} gives a {type(output).__name__}; expected layers "
-                    "that give one tensor: name others."
-                )
-            if output.dim() == 2:
-                pooled.append(inputs[0].clone())  # a layer behind it may work in place
-            if isinstance(layer, nn.Linear | nn.LayerNorm):
-                output = output.movedim(-1, 1)
-            pooled.append(mean_and_std_over_time(output))
+        def keep(name, *tensors):
+            pooled.extend(a.pool(t) for a, t in zip(next(axes), tensors, strict=True) if a)
 
-        hooks = [main_model.get_submodule(name).register_forward_hook(keep) for name in self.layers]
-        try:
-            answers = main_model(x).exp()
+        answer = self._run(x, lens, keep)
+        if self.num_answers:
+            answers = answer.exp()
             pooled.append(answers)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        else:
+            answers = x.new_zeros(len(x), 0)
+            keep("answer", None, answer)
         return torch.cat(pooled, dim=1), answers
 
-    def _probe(self, num_features):
+    def _run(self, x, lens, keep):
+        """Answers `x`, and calls `keep` with the name of each layer, what it reads and gives."""
         (main_model,) = self._main_model
-        clip = next(main_model.parameters()).new_zeros(1, 101, num_features)
-        with evaluation_mode(main_model):
-            activations, answers = self._activations(clip)
-        total = answers.sum(dim=1).item()
-        if abs(total - 1) > 0.01:
+
+        def keep_tensors(name, inputs, output):
+            if not isinstance(output, torch.Tensor):
+                raise TypeError(
+                    f"A {type(main_model.get_submodule(name)).__name__} gives a "
+                    f"{type(output).__name__}; expected layers that give one tensor: name others."
+                )
+            keep(name, inputs[0] if inputs else None, output)
+
+        layers = {main_model.get_submodule(name): name for name in self.layers}
+        with recorded({layer: partial(keep_tensors, name) for layer, name in layers.items()}):
+            return main_model(x, relative_lengths(x, lens))
+
+    @torch.no_grad()
+    def _probe(self, num_features):
+        """Finds the axes of what every call reads and gives, and the number of answers.
+
+        Axes are None for what is not kept: only next to an output without time is the input.
+        """
+        runs = [[], []]
+        for calls, shape in zip(runs, PROBES, strict=True):
+            clips = self._clips(shape, num_features)
+            answer = self._run(clips, None, lambda *call, calls=calls: calls.append(call))
+            calls.append(("answer", None, answer))
+        if [name for name, *_ in runs[0]] != [name for name, *_ in runs[1]]:
             raise ValueError(
-                f"The main model's answers have a total probability of {total:g}; expected 1: "
-                "apply log_softmax to logits."
+                f"Of {', '.join(self.layers)}, some run more often in a longer clip; expected "
+                "layers that do not: name others."
             )
-        return activations, answers
+        axes = [self._axes(*call, *longer[1:]) for call, longer in zip(*runs, strict=True)]
+        if answer.dim() == 2 and (answer.exp().sum(dim=1) - 1).abs().max() < 0.01:
+            return axes[:-1], answer.shape[1]
+        return axes, 0
 
+    def _axes(self, name, read, given, longer_read, longer_given):
+        """Axes of what a layer reads and gives, by its tensors for the two probes."""
+        (main_model,) = self._main_model
+        layer = None if name == "answer" else main_model.get_submodule(name)
+        last = isinstance(layer, nn.Linear | nn.LayerNorm)
+        axes = find_axes(name, given.shape, longer_given.shape, last)
+        if axes.channels is not None or read is None or read.dim() != given.dim():
+            return None, axes
+        return find_axes(name, read.shape, longer_read.shape, last), axes
 
-def mean_and_std_over_time(x):
-    """Mean and standard deviation of `x` (B, C, *) over *: (B, 2 C); (B, C) stays as it is.
-
-    Example
-    -------
-    >>> mean_and_std_over_time(torch.tensor([[[1.0, 3.0]]])).round(decimals=2)
-    tensor([[2., 1.]])
-    """
-    if x.dim() == 2:
-        return x.clone()
-    x = x.flatten(2)
-    mean = x.mean(dim=2)
-    # 30 times as fast as `var` on channels-last outputs, and precise enough at unit scale.
-    variance = (x.square().mean(dim=2) - mean.square()).clamp(min=0)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+    def _clips(self, shape, num_features):
+        (main_model,) = self._main_model
+        return next(main_model.parameters()).new_zeros(*shape, num_features)
 
 
 class ConvEmbedding(nn.Module):

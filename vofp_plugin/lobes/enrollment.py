@@ -222,10 +222,10 @@ def _count_words(words, embedding_model, num_classes):
     if words == "ignored":
         return 0
     if words == "heard":
-        if not hasattr(embedding_model, "num_answers"):
+        if not getattr(embedding_model, "num_answers", 0):
             raise ValueError(
                 f"Got words 'heard' for {type(embedding_model).__name__}, which answers none; "
-                "expected ActivationEmbedding, or words 'told' or 'ignored'."
+                "expected ActivationEmbedding of log-probabilities, or words 'told' or 'ignored'."
             )
         return embedding_model.num_answers
     if words != "told":

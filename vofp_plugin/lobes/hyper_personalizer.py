@@ -1,12 +1,11 @@
 """Variational hyper-personalizer: a speaker's code to the distribution of injected weights."""
 
-from fnmatch import fnmatchcase
-
 import torch
 from torch import nn
 
+from vofp_plugin.nnet.check import check_injection
 from vofp_plugin.nnet.forms import FORMS
-from vofp_plugin.nnet.injection import inject_, weight_specs
+from vofp_plugin.nnet.injection import inject_, last_match, unchanged_on_error, weight_specs
 from vofp_plugin.nnet.modes import Residual
 from vofp_plugin.nnet.posterior import GaussianHead
 
@@ -27,7 +26,7 @@ class HyperPersonalizer(nn.Module):
         The model to personalize.
     targets : dict
         {fnmatch pattern on layer names: form}, form one of "full", "low_rank", "channel", or None
-        to leave the pattern out. The first pattern that matches a layer gives its form.
+        to leave out what the pattern matches. The last pattern that matches a layer decides.
     code_size : int
         D.
     mode : Residual
@@ -39,6 +38,11 @@ class HyperPersonalizer(nn.Module):
         Rank of the form "low_rank".
     generator : torch.Generator
         For the initialization.
+    skip : bool
+        Whether layers that cannot be injected are passed over, as for the pattern "*".
+    probe : tuple
+        Features (B, T, F) and relative lengths (B,) of some items, with which the injection is
+        checked (`check_injection`).
 
     Raises
     ------
@@ -72,13 +76,19 @@ class HyperPersonalizer(nn.Module):
         posterior=GaussianHead,
         rank=4,
         generator=None,
+        skip=False,
+        probe=None,
     ):
         super().__init__()
         if not rank > 0:
             raise ValueError(f"Got rank {rank}; expected a number above 0.")
-        targets = {pattern: form for pattern, form in targets.items() if form is not None}
+        _check_targets(targets)
         self.mode = Residual() if mode is None else mode
-        self.forms = _make_forms(inject_(main_model, targets), targets, rank)
+        with unchanged_on_error(main_model):
+            inject_(main_model, targets, skip)
+            if probe is not None:
+                check_injection(main_model, *probe, skip=skip)
+            self.forms = _make_forms(main_model, targets, rank)
         self.sizes = [form.size for form in self.forms.values()]
 
         self.mean = nn.Linear(code_size, sum(self.sizes))
@@ -168,26 +178,23 @@ class HyperPersonalizer(nn.Module):
 
 def _make_forms(main_model, targets, rank):
     """One form for each weight spec, {parameter name: form}."""
-    if not targets:
-        raise ValueError("Got no targets; expected {pattern on layer names: form}.")
-    for form in targets.values():
-        if form not in FORMS:
-            raise ValueError(f"Got form {form!r}; expected one of {', '.join(FORMS)}.")
-    forms, parameters = {}, dict(main_model.named_parameters())
+    forms = {}
     for name, shape in weight_specs(main_model).items():
         layer = name.rpartition(".")[0]
-        form = next(
-            (form for pattern, form in targets.items() if fnmatchcase(layer, pattern)), None
-        )
+        form = targets.get(last_match(targets, layer))
         if form is None:
             raise ValueError(
                 f"Layer {layer!r} is weight-injected already, and no target matches it; expected a "
                 "main model without such layers, or with those of the targets: use eject_ first."
             )
-        if name not in parameters:
-            raise ValueError(
-                f"Parameter {name!r} is shared with another layer, which cannot be injected: make "
-                "it one of its own, or leave that layer out of the targets."
-            )
         forms[name] = FORMS[form](shape, rank)
     return forms
+
+
+def _check_targets(targets):
+    forms = [form for form in targets.values() if form is not None]
+    if not forms:
+        raise ValueError("Got no targets; expected {pattern on layer names: form}.")
+    for form in forms:
+        if form not in FORMS:
+            raise ValueError(f"Got form {form!r}; expected one of {', '.join(FORMS)}.")

@@ -16,7 +16,8 @@ from torch import nn
 
 from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.lobes.normalization import keep_statistics_
-from vofp_plugin.nnet.injection import eject_, injected
+from vofp_plugin.nnet.injection import injected, merge_
+from vofp_plugin.nnet.recording import unrecordable_
 
 
 class PersonalizedModel(nn.Module):
@@ -189,15 +190,7 @@ class PersonalizedModel(nn.Module):
         ValueError
             If the weights are for more than one speaker or do not fit the main model.
         """
-        with injected(self.main_model, weights):  # refuses weights that do not fit
-            pass
-        num_speakers = len(next(iter(weights.values())))
-        if num_speakers != 1:
-            raise ValueError(f"Got weights of {num_speakers} speakers to merge; expected one.")
-        plain = eject_(copy.deepcopy(self.main_model))
-        merged = {name: weight[0].detach() for name, weight in weights.items()}
-        plain.load_state_dict({**plain.state_dict(), **merged})
-        return plain
+        return unrecordable_(merge_(copy.deepcopy(self.main_model), weights))
 
     def _weights(self, numbers, present):
         """Weights of numbers (N, P); speakers that are not `present` (N,) get none's numbers."""

@@ -1,7 +1,8 @@
 """Injection: turn layers of an untouched model into weight-injected ones, and run them.
 
 The contract between a main model and a hyper-personalizer is `weight_specs`: an ordered
-`{parameter name: shape}`. Nothing is silent: what does not fit is an error.
+`{parameter name: shape}`. Nothing is silent: what does not fit is an error. What only a forward
+pass can show is asked by `vofp_plugin.nnet.check.check_injection`.
 """
 
 from contextlib import contextmanager
@@ -9,25 +10,28 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WeightInjected
+from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WEIGHTS, WeightInjected
 
 # Their fast path reads the parameters of their layers and never calls them.
 FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
-def inject_(model, targets):
+def inject_(model, targets, skip=False):
     """Turns the layers of `model` that `targets` match into weight-injected ones, in place.
 
     Parameters, their identity and the state-dict keys stay the same, and so does the output
-    until `injected` puts weights on the layers.
+    until `injected` gives weights. A call that fails changes nothing.
 
     Arguments
     ---------
     model : torch.nn.Module
         The main model.
-    targets : iterable of str
-        fnmatch patterns on module names. A pattern may match containers and layers without
-        parameters too (they are passed over), but must match one injectable layer.
+    targets : iterable of str or dict
+        fnmatch patterns on module names. Containers and layers without parameters of their own
+        are passed over, but a pattern must match a layer. A dict may exclude: the last pattern
+        that matches a layer decides, and leaves it out where its value is None.
+    skip : bool
+        Whether to pass over layers that cannot be injected, as for a pattern over a whole model.
 
     Returns
     -------
@@ -39,21 +43,80 @@ def inject_(model, targets):
     ValueError
         If a pattern matches no injectable layer.
     TypeError
-        If a matched layer has parameters of its own and cannot be injected, by its type or because
-        its weight is made of others, as by `weight_norm`.
+        If a layer to be injected is one of `unfit_layers`.
 
     Example
     -------
     >>> from torch import nn
-    >>> model = inject_(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), ["2"])
-    >>> weight_specs(model)
-    {'2.weight': torch.Size([2, 4]), '2.bias': torch.Size([2])}
+    >>> model = nn.ModuleDict({"emb": nn.Linear(3, 4), "gru": nn.GRU(4, 4), "out": nn.Linear(4, 2)})
+    >>> weight_specs(inject_(model, {"*": "full", "emb": None}, skip=True))
+    {'out.weight': torch.Size([2, 4]), 'out.bias': torch.Size([2])}
     """
-    layers = {name: layer for pattern in targets for name, layer in _matches(model, pattern)}
-    for layer in layers.values():
-        if not isinstance(layer, WeightInjected):
-            layer.__class__ = WEIGHT_INJECTED[type(layer)]
+    names = [name for name, layer in model.named_modules() if _own_parameters(layer)]
+    excluding = {p for p in targets if isinstance(targets, dict) and targets[p] is None}
+    unfit = unfit_layers(model)
+    for pattern in targets:
+        matched = {name for name in names if fnmatchcase(name, pattern)}
+        if not matched or (skip and pattern not in excluding and matched <= unfit.keys()):
+            exist = [name for name in names if name not in unfit]
+            raise ValueError(
+                f"Target {pattern!r} matches no injectable layer. Layers that exist: "
+                f"{', '.join(exist) or 'none'}."
+            )
+    chosen = [n for n in names if last_match(targets, n) not in {None, *excluding}]
+    if not skip and unfit.keys() & set(chosen):
+        raise TypeError(refusal({name: unfit[name] for name in chosen if name in unfit}))
+    for name in chosen:
+        if name not in unfit:
+            _inject_layer(model.get_submodule(name))
     return model
+
+
+def last_match(targets, name):
+    """Gives the last of the patterns `targets` that matches a layer's name, which decides; or None.
+
+    Example
+    -------
+    >>> last_match({"*": "channel", "head.*": "full"}, "head.0")
+    'head.*'
+    """
+    return next((p for p in reversed([*targets]) if fnmatchcase(name, p)), None)
+
+
+def unfit_layers(model):
+    """Says which layers of `model` with parameters cannot be injected, and why.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+
+    Returns
+    -------
+    dict
+        {layer name: reason}.
+
+    Example
+    -------
+    >>> from torch import nn
+    >>> unfit_layers(nn.Sequential(nn.Linear(3, 4), nn.PReLU()))
+    {'1': 'is a PReLU'}
+    """
+    fused, owners = _fused(model), _owners(model)
+    unfit = {}
+    for name, layer in model.named_modules():
+        keys = _own_parameters(layer)
+        # Weight norm and spectral norm of old have other parameters, of which `weight` is made.
+        tied = {owner for key in keys for owner in owners[id(getattr(layer, key))]} - {id(layer)}
+        if keys and type(layer) not in WEIGHT_INJECTED and not isinstance(layer, WeightInjected):
+            unfit[name] = f"is a {type(layer).__name__}"
+        elif not {*keys} <= {"weight", "bias"}:
+            unfit[name] = f"is a {type(layer).__name__} made of {', '.join(keys)}"
+        elif keys and name in fused:
+            unfit[name] = f"is inside of a {fused[name]}, which reads its parameters directly"
+        elif tied:
+            others = [n for n, m in model.named_modules() if id(m) in tied]
+            unfit[name] = f"is tied to {', '.join(others)}"
+    return unfit
 
 
 def eject_(model):
@@ -79,8 +142,38 @@ def eject_(model):
     for layer in model.modules():
         if isinstance(layer, WeightInjected):
             layer.__class__ = plain[type(layer)]
-            vars(layer).pop("injected_weights", None)
+            vars(layer).pop("batch_dim", None)
     return model
+
+
+@contextmanager
+def unchanged_on_error(model):
+    """Undoes `inject_` and `eject_` of `model` where the `with` block raises.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+
+    Example
+    -------
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4))
+    >>> try:
+    ...     with unchanged_on_error(model):
+    ...         raise ValueError(type(inject_(model, ["0"])[0]).__name__)
+    ... except ValueError as error:
+    ...     print(error, type(model[0]).__name__)
+    WeightInjectedLinear Linear
+    """
+    kinds = {layer: type(layer) for layer in model.modules()}
+    try:
+        yield
+    except BaseException:
+        for layer, kind in kinds.items():
+            layer.__class__ = kind
+            if not issubclass(kind, WeightInjected):
+                vars(layer).pop("batch_dim", None)
+        raise
 
 
 def weight_specs(model):
@@ -114,6 +207,9 @@ def weight_specs(model):
 def injected(model, weights):
     """Runs the weight-injected layers of `model` with `weights` inside a `with` block.
 
+    Other threads do not see these weights, and run the shared ones or their own. Of blocks inside
+    each other the innermost counts.
+
     Arguments
     ---------
     model : torch.nn.Module
@@ -136,56 +232,98 @@ def injected(model, weights):
     16.0
     """
     _check_weights(weight_specs(model), weights)
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, WeightInjected)]
-    before = [layer.injected_weights for _, layer in layers]
+    by_layer = {
+        layer: {key: weights[f"{name}.{key}" if name else key] for key in _own_parameters(layer)}
+        for name, layer in model.named_modules()
+        if isinstance(layer, WeightInjected)
+    }
+    token = WEIGHTS.set({**WEIGHTS.get(), **by_layer})
     try:
-        for name, layer in layers:
-            keys = [key for key, _ in layer.named_parameters(recurse=False)]
-            prefix = f"{name}." if name else ""
-            layer.injected_weights = {key: weights[prefix + key] for key in keys}
         yield model
     finally:
-        for (_, layer), weights_before in zip(layers, before, strict=True):
-            layer.injected_weights = weights_before
+        WEIGHTS.reset(token)
 
 
-def _matches(model, pattern):
-    """Injectable layers whose names `pattern` matches, as (name, layer) pairs."""
-    found, fused = [], _fused(model)
-    for name, layer in model.named_modules():
-        own = [key for key, _ in layer.named_parameters(recurse=False)]
-        if not own or not fnmatchcase(name, pattern):
-            continue
-        # Weight norm and spectral norm of old have other parameters, of which `weight` is made.
-        if not _is_injectable(layer) or name in fused or not {*own} <= {"weight", "bias"}:
-            raise TypeError(
-                f"Target {pattern!r} matches layer {name!r} of type {type(layer).__name__}, which "
-                f"cannot be injected (it has {', '.join(own)}). Injectable are exactly: "
-                f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, outside of "
-                f"{' and '.join(kind.__name__ for kind in FUSED)}, with weight and bias alone."
-            )
-        found.append((name, layer))
-    if not found:
-        exist = [name for name, layer in model.named_modules() if _is_injectable(layer)]
-        raise ValueError(
-            f"Target {pattern!r} matches no injectable layer. Layers that exist: "
-            f"{', '.join(exist) or 'none'}."
-        )
-    return found
+def merge_(model, weights):
+    """Writes one speaker's weights into `model`, whose layers become plain again, in place.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        A model that `inject_` has changed.
+    weights : dict
+        {parameter name: (1, *shape)}, just the names of `weight_specs(model)`.
+
+    Returns
+    -------
+    torch.nn.Module
+        `model`, without anything of this plugin in it.
+
+    Raises
+    ------
+    ValueError
+        If the weights are for more than one speaker or do not fit the model.
+
+    Example
+    -------
+    >>> import torch
+    >>> model = inject_(torch.nn.Sequential(torch.nn.Linear(3, 2)), ["0"])
+    >>> merge_(model, {"0.weight": torch.zeros(1, 2, 3), "0.bias": torch.ones(1, 2)})[0].bias.data
+    tensor([1., 1.])
+    """
+    _check_weights(weight_specs(model), weights)
+    num_speakers = len(next(iter(weights.values())))
+    if num_speakers != 1:
+        raise ValueError(f"Got weights of {num_speakers} speakers to merge; expected one.")
+    # By parameter and not by state dict, where a layer of two names has two entries.
+    for name, weight in weights.items():
+        model.get_parameter(name).data.copy_(weight[0])
+    return eject_(model)
+
+
+def _own_parameters(layer):
+    return [key for key, _ in layer.named_parameters(recurse=False)]
+
+
+def _inject_layer(layer):
+    if not isinstance(layer, WeightInjected):
+        layer.__class__ = WEIGHT_INJECTED[type(layer)]
+
+
+def refusal(reasons):
+    """Says in one message which layers cannot be injected, {layer name: reason}.
+
+    Example
+    -------
+    >>> refusal({"gru": "is a GRU"})[:45]
+    "Layers that cannot be injected: 'gru' is a GR"
+    """
+    layers = "; ".join(f"{name!r} {why}" for name, why in reasons.items())
+    return (
+        f"Layers that cannot be injected: {layers}. Injectable are exactly: "
+        f"{', '.join(kind.__name__ for kind in WEIGHT_INJECTED)}, with weight and bias alone, that "
+        "hold the batch speaker after speaker. Leave others out of the targets, by a pattern of "
+        "null behind those that match them."
+    )
 
 
 def _fused(model):
-    """Names of the layers inside of modules that may pass their forward by."""
+    """Layers inside of modules that may pass their forward by, {layer name: type of module}."""
     return {
-        f"{name}.{child}" if name else child
+        f"{name}.{child}" if name else child: type(module).__name__
         for name, module in model.named_modules()
         if isinstance(module, FUSED)
         for child, _ in module.named_modules()
     }
 
 
-def _is_injectable(layer):
-    return type(layer) in WEIGHT_INJECTED or isinstance(layer, WeightInjected)
+def _owners(model):
+    """Layers that hold each parameter, {id of parameter: {id of layer}}."""
+    owners = {}
+    for layer in model.modules():
+        for parameter in layer.parameters(recurse=False):
+            owners.setdefault(id(parameter), set()).add(id(layer))
+    return owners
 
 
 def _check_weights(specs, weights):

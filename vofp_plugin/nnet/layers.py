@@ -1,22 +1,58 @@
 """Weight-injected layers: torch layers that run with one set of weights for each speaker.
 
-Each class adds a forward pass to a torch class and nothing else: no parameter, no buffer, no
-constructor. `vofp_plugin.nnet.injection.inject_` turns a layer of an existing model into one of
-these by setting its `__class__`, so parameters and state-dict keys stay what they were.
+Each class adds a way to run and nothing else: no parameter, no buffer, no constructor.
+`vofp_plugin.nnet.injection.inject_` turns a layer of an existing model into one of these by setting
+its `__class__`, so parameters and state-dict keys stay what they were.
 
-A batch of B = N * Q items holds Q items of each of N speakers, speaker after speaker. While
-`injected_weights` is None the layer is the plain torch layer.
+A batch of B = N * Q items holds Q items of each of N speakers, speaker after speaker. The injected
+weights are not on the layer but in `WEIGHTS`, of which every thread has its own: without any there
+the layer is the plain torch layer.
 """
+
+from contextvars import ContextVar
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+# {layer: {"weight": (N, *shape), "bias": (N, *shape)}}, which `injection.injected` sets.
+WEIGHTS = ContextVar("injected weights", default=MappingProxyType({}))
+
 
 class WeightInjected:
-    """What all weight-injected layers share: the injected weights and how to read them."""
+    """What all weight-injected layers share: where weights and the batch are, and how to run."""
 
-    injected_weights = None  # {"weight": (N, *shape), "bias": (N, *shape)}, or a part of it
+    batch_dim = 0  # of the input; `check_injection` sets another one where the batch is there
+
+    @property
+    def injected_weights(self):
+        """{"weight": (N, *shape), "bias": (N, *shape)} or a part of it; None without any."""
+        return WEIGHTS.get().get(self)
+
+    def forward(self, x):
+        """Runs the layer, with the weights of each speaker where they are injected.
+
+        Raises
+        ------
+        ValueError
+            If the speakers do not divide the batch.
+        RuntimeError
+            In a backward pass, where `torch.utils.checkpoint` would have it run once more.
+        """
+        if torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                f"A {type(self).__name__} got a forward pass within a backward pass, when injected "
+                "weights are gone; expected none: switch checkpointing of activations off."
+            )
+        if self.injected_weights is None:
+            return super().forward(x)
+        y = self._run_by_speaker(x.transpose(0, self.batch_dim))
+        return y.transpose(0, self.batch_dim)
+
+    def batch_dims(self, x):
+        """Dimensions of an input `x` which the layer does not mix, where the batch may be."""
+        return range(1)
 
     def num_speakers(self, batch_size):
         """Number of weight sets N, checked against the batch.
@@ -70,17 +106,19 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
 
     Example
     -------
-    >>> layer = nn.Linear(3, 2)
-    >>> layer.__class__ = WeightInjectedLinear
-    >>> layer.injected_weights = {"weight": torch.zeros(4, 2, 3), "bias": torch.ones(4, 2)}
-    >>> layer(torch.rand(8, 5, 3)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.Linear(3, 2), ["*"])
+    >>> with injected(layer, {"weight": torch.zeros(4, 2, 3), "bias": torch.ones(4, 2)}):
+    ...     layer(torch.rand(8, 5, 3)).shape
     torch.Size([8, 5, 2])
     """
 
-    def forward(self, x):
+    def batch_dims(self, x):
+        """All dimensions but that of the features."""
+        return range(x.dim() - 1)
+
+    def _run_by_speaker(self, x):
         """Maps `x` (B, *, in_features) to (B, *, out_features)."""
-        if self.injected_weights is None:
-            return super().forward(x)
         num_speakers = self.num_speakers(x.shape[0])
         items = x.reshape(num_speakers, -1, self.in_features)
         weight = self.speaker_weight("weight", num_speakers).transpose(1, 2)
@@ -95,10 +133,8 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
 class WeightInjectedConv(WeightInjected):
     """Convolution with a kernel for each speaker: speakers become groups of one convolution."""
 
-    def forward(self, x):
+    def _run_by_speaker(self, x):
         """Maps `x` (B, C_in, *) to (B, C_out, *)."""
-        if self.injected_weights is None:
-            return super().forward(x)
         if x.dim() != self.weight.dim():
             raise ValueError(
                 f"Got an input of shape {tuple(x.shape)}; expected {self.weight.dim()} dimensions, "
@@ -152,10 +188,10 @@ class WeightInjectedConv1d(WeightInjectedConv, nn.Conv1d):
 
     Example
     -------
-    >>> layer = nn.Conv1d(3, 2, kernel_size=5, padding=2, padding_mode="reflect")
-    >>> layer.__class__ = WeightInjectedConv1d
-    >>> layer.injected_weights = {"weight": torch.rand(4, 2, 3, 5)}
-    >>> layer(torch.rand(8, 3, 10)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.Conv1d(3, 2, kernel_size=5, padding=2, bias=False), ["*"])
+    >>> with injected(layer, {"weight": torch.rand(4, 2, 3, 5)}):
+    ...     layer(torch.rand(8, 3, 10)).shape
     torch.Size([8, 2, 10])
     """
 
@@ -167,10 +203,10 @@ class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
 
     Example
     -------
-    >>> layer = nn.Conv2d(4, 4, kernel_size=3, groups=4)
-    >>> layer.__class__ = WeightInjectedConv2d
-    >>> layer.injected_weights = {"weight": torch.rand(2, 4, 1, 3, 3)}
-    >>> layer(torch.rand(6, 4, 8, 9)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.Conv2d(4, 4, kernel_size=3, groups=4, bias=False), ["*"])
+    >>> with injected(layer, {"weight": torch.rand(2, 4, 1, 3, 3)}):
+    ...     layer(torch.rand(6, 4, 8, 9)).shape
     torch.Size([6, 4, 6, 7])
     """
 
@@ -180,10 +216,8 @@ class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
 class WeightInjectedBatchNorm(WeightInjected):
     """Batch normalization with a scale and a shift for each speaker; statistics stay shared."""
 
-    def forward(self, x):
+    def _run_by_speaker(self, x):
         """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
-        if self.injected_weights is None:
-            return super().forward(x)
         self._check_input_dim(x)
         num_speakers = self.num_speakers(x.shape[0])
         y = self._normalize(x).reshape(num_speakers, -1, *x.shape[1:])
@@ -216,10 +250,10 @@ class WeightInjectedBatchNorm1d(WeightInjectedBatchNorm, nn.BatchNorm1d):
 
     Example
     -------
-    >>> layer = nn.BatchNorm1d(3)
-    >>> layer.__class__ = WeightInjectedBatchNorm1d
-    >>> layer.injected_weights = {"bias": torch.rand(2, 3)}
-    >>> layer(torch.rand(4, 3, 10)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.BatchNorm1d(3), ["*"])
+    >>> with injected(layer, {"weight": torch.rand(2, 3), "bias": torch.rand(2, 3)}):
+    ...     layer(torch.rand(4, 3, 10)).shape
     torch.Size([4, 3, 10])
     """
 
@@ -229,10 +263,10 @@ class WeightInjectedBatchNorm2d(WeightInjectedBatchNorm, nn.BatchNorm2d):
 
     Example
     -------
-    >>> layer = nn.BatchNorm2d(3)
-    >>> layer.__class__ = WeightInjectedBatchNorm2d
-    >>> layer.injected_weights = {"weight": torch.rand(2, 3), "bias": torch.rand(2, 3)}
-    >>> layer(torch.rand(4, 3, 5, 6)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.BatchNorm2d(3), ["*"])
+    >>> with injected(layer, {"weight": torch.rand(2, 3), "bias": torch.rand(2, 3)}):
+    ...     layer(torch.rand(4, 3, 5, 6)).shape
     torch.Size([4, 3, 5, 6])
     """
 
@@ -242,17 +276,19 @@ class WeightInjectedLayerNorm(WeightInjected, nn.LayerNorm):
 
     Example
     -------
-    >>> layer = nn.LayerNorm(6)
-    >>> layer.__class__ = WeightInjectedLayerNorm
-    >>> layer.injected_weights = {"weight": torch.rand(2, 6), "bias": torch.rand(2, 6)}
-    >>> layer(torch.rand(4, 10, 6)).shape
+    >>> from vofp_plugin.nnet.injection import inject_, injected
+    >>> layer = inject_(nn.LayerNorm(6), ["*"])
+    >>> with injected(layer, {"weight": torch.rand(2, 6), "bias": torch.rand(2, 6)}):
+    ...     layer(torch.rand(4, 10, 6)).shape
     torch.Size([4, 10, 6])
     """
 
-    def forward(self, x):
+    def batch_dims(self, x):
+        """All dimensions but those that are normalized."""
+        return range(x.dim() - len(self.normalized_shape))
+
+    def _run_by_speaker(self, x):
         """Normalizes the last dimensions of `x` (B, *, *normalized_shape)."""
-        if self.injected_weights is None:
-            return super().forward(x)
         num_speakers = self.num_speakers(x.shape[0])
         y = F.layer_norm(x, self.normalized_shape, eps=self.eps)
         y = y.reshape(num_speakers, -1, *self.normalized_shape)

@@ -1,6 +1,5 @@
 """Fine-tuning: gradient steps on the labelled enrollment of each speaker, all speakers at once."""
 
-from contextlib import contextmanager
 from itertools import groupby, product
 
 import torch
@@ -8,17 +7,17 @@ from torch import nn
 
 from vofp_plugin.lobes.baselines.adapted import NOTHING, AdaptedModel
 from vofp_plugin.lobes.enrollment import relative_lengths
-from vofp_plugin.nnet.injection import eject_, inject_, injected, weight_specs
-from vofp_plugin.utils.evaluation_mode import evaluation_mode
+from vofp_plugin.nnet.injection import inject_, injected, weight_specs
+from vofp_plugin.utils.twin import twin
 
 
 class FineTunedModel(AdaptedModel):
     """A shared model of which some layers are fine-tuned on each speaker's labelled enrollment.
 
-    Each speaker has copies of the weights, which run as injected weights. A speaker's loss is the
-    mean cross-entropy over the enrollment, and the gradient of the sum over speakers is that of
-    each speaker alone. BatchNorm keeps its statistics. Where the steps of a speaker diverge, so
-    that an answer is no finite number, the shared model answers.
+    Each speaker has copies of the weights, which run as injected weights in a twin of the main
+    model. A speaker's loss is the mean cross-entropy over the enrollment, and the gradient of the
+    sum over speakers is that of each speaker alone. BatchNorm keeps its statistics. Where the
+    steps of a speaker diverge, so that an answer is no finite number, the shared model answers.
 
     Arguments
     ---------
@@ -84,7 +83,9 @@ class FineTunedModel(AdaptedModel):
         lens = relative_lengths(feats, lens)
         if weights is None:
             return self.main_model(feats, lens)
-        log_probs = self._run(feats, lens, weights)
+        tuned = [name.rpartition(".")[0] for name in weights]
+        with injected(inject_(twin(self.main_model), tuned), weights) as main_model:
+            log_probs = main_model(feats, lens)
         diverged = ~log_probs.isfinite().all(dim=1, keepdim=True)
         if not diverged.any():
             return log_probs
@@ -101,13 +102,14 @@ class FineTunedModel(AdaptedModel):
 
     def _trajectory(self, enrollment, layers, lr, steps):
         """Weights after each of the numbers of `steps`, ascending."""
-        weights = self._copies(layers, len(enrollment.lens))
+        main_model = inject_(twin(self.main_model), self.layers[layers]).eval()
+        weights = _copies(main_model, len(enrollment.lens))
         optimizer = self.optimizer(list(weights.values()), lr=lr)
         done = 0
         for count in steps:
             for _ in range(count - done):
-                with torch.enable_grad(), evaluation_mode(self.main_model):
-                    loss = self._loss(enrollment, weights)
+                with torch.enable_grad():
+                    loss = _loss(main_model, enrollment, weights)
                 gradients = torch.autograd.grad(loss, list(weights.values()))
                 for weight, gradient in zip(weights.values(), gradients, strict=True):
                     weight.grad = gradient
@@ -115,35 +117,25 @@ class FineTunedModel(AdaptedModel):
             done = count
             yield {name: weight.detach().clone() for name, weight in weights.items()}
 
-    def _run(self, feats, lens, weights):
-        """Log-probabilities (N * Q, classes) with the tuned weights of N speakers."""
-        with self._injectable(dict.fromkeys(name.rpartition(".")[0] for name in weights)):
-            with injected(self.main_model, weights):
-                return self.main_model(feats, lens)
 
-    def _copies(self, layers, num_speakers):
-        """Leaf tensors that start from the shared weights, {parameter name: (N, *shape)}."""
-        with self._injectable(self.layers[layers]) as specs:
-            shared = {name: self.main_model.get_parameter(name).detach() for name in specs}
-        return {
-            name: weight.expand(num_speakers, *weight.shape).clone().requires_grad_()
-            for name, weight in shared.items()
-        }
+def _copies(main_model, num_speakers):
+    """Leaf tensors that start from the shared weights, {parameter name: (N, *shape)}."""
+    return {
+        name: main_model.get_parameter(name)
+        .detach()
+        .expand(num_speakers, *shape)
+        .clone()
+        .requires_grad_()
+        for name, shape in weight_specs(main_model).items()
+    }
 
-    def _loss(self, enrollment, weights):
-        """Sum over speakers of the mean cross-entropy over their utterances, in nats."""
-        present = enrollment.lens > 0
-        lens = enrollment.lens.where(present, 1.0).flatten().to(enrollment.feats.dtype)
-        log_probs = self._run(enrollment.feats.flatten(0, 1), lens, weights)
-        nll = nn.functional.nll_loss(log_probs, enrollment.labels.flatten(), reduction="none")
-        nll = nll.view_as(present) * present
-        return (nll.sum(dim=1) / present.sum(dim=1).clamp(min=1)).sum()
 
-    @contextmanager
-    def _injectable(self, patterns):
-        """Makes the layers of `patterns` weight-injected for a while; gives the weights' specs."""
-        inject_(self.main_model, patterns)
-        try:
-            yield weight_specs(self.main_model)
-        finally:
-            eject_(self.main_model)
+def _loss(main_model, enrollment, weights):
+    """Sum over speakers of the mean cross-entropy over their utterances, in nats."""
+    present = enrollment.lens > 0
+    lens = enrollment.lens.where(present, 1.0).flatten().to(enrollment.feats.dtype)
+    with injected(main_model, weights):
+        log_probs = main_model(enrollment.feats.flatten(0, 1), lens)
+    nll = nn.functional.nll_loss(log_probs, enrollment.labels.flatten(), reduction="none")
+    nll = nll.view_as(present) * present
+    return (nll.sum(dim=1) / present.sum(dim=1).clamp(min=1)).sum()

@@ -123,8 +123,8 @@ class GaussianHead(nn.Module):
     Example
     -------
     >>> head = GaussianHead([2, 4], std=0.5)
-    >>> head(torch.zeros(3, 6), torch.zeros(3, 1)).std[0]
-    tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
+    >>> head(torch.zeros(3, 6), torch.zeros(3, 1)).std[0].tolist()
+    [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     """
 
     is_random = True  # whether samples differ from the mean

@@ -74,7 +74,7 @@ def test_merged_equals_injected_in_two_dimensions():
 def test_merged_model_is_plain():
     model = make_model()
     weights = model.personalize(random_enrollment(1))
-    model(torch.randn(4, 21, 8), weights)
+    model(torch.randn(4, 21, 8), weights=weights)
     merged, plain = model.merge(weights), small_main_model()
     assert [type(m) for m in merged.modules()] == [type(m) for m in plain.modules()]
     assert not any(isinstance(m, WeightInjected) for m in merged.modules())

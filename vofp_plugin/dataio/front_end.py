@@ -3,7 +3,8 @@
 import json
 
 import torch
-from speechbrain.dataio import audio_io
+
+from vofp_plugin.dataio.audio import loudest_start, read_audio
 
 
 class FrontEnd:
@@ -16,7 +17,7 @@ class FrontEnd:
     sample_rate : int
         In Hz.
     clip_duration : float
-        In s; a longer clip is cut at both ends, a shorter one followed by zeros.
+        In s; of a longer clip the loudest stretch is kept, a shorter one is followed by zeros.
 
     Example
     -------
@@ -34,26 +35,25 @@ class FrontEnd:
     def read(self, row):
         """Reads the clip of a manifest row: (L,)."""
         start, stop = int(row["start"]), int(row["stop"])
-        wav, rate = audio_io.load(row["wav"], frame_offset=start, num_frames=stop - start)
-        if rate != self.sample_rate:
+        samples = read_audio(row["wav"], self.sample_rate)
+        if len(samples) < stop:
             raise ValueError(
-                f"{row['wav']} has {rate} Hz; expected {self.sample_rate} Hz: resample it."
+                f"Audio file {row['wav']} has {len(samples)} samples; expected {stop} as the "
+                "manifest says: prepare again."
             )
-        if wav.numel() == 0 or not torch.isfinite(wav).all():
-            raise ValueError(f"{row['wav']} is empty or holds NaN; remove it and prepare again.")
-        if wav.shape != (1, stop - start):
-            raise ValueError(
-                f"{row['wav']} has {wav.shape[0]} channels and {wav.shape[1]} samples from {start} "
-                f"on; expected one channel, and samples until {stop} as the manifest says."
-            )
-        return self.fit(wav[0])
+        return self.fit(torch.from_numpy(samples[start:stop]))
 
     def fit(self, wav):
         """Cuts or pads a clip (L,) to the length of all clips."""
         surplus = len(wav) - self.num_samples
-        if surplus > 0:
-            return wav[surplus // 2 : surplus // 2 + self.num_samples]
-        return torch.nn.functional.pad(wav, (0, -surplus))
+        if surplus <= 0:
+            return torch.nn.functional.pad(wav, (0, -surplus))
+        start = loudest_start(wav, self.num_samples, self.sample_rate)
+        return wav[start : start + self.num_samples]
+
+    def is_long(self, length):
+        """Whether so much of a clip of `length` samples is left out that it must be told."""
+        return length >= 1.5 * self.num_samples
 
     def relative_length(self, row):
         """Share of the fixed length that the clip of a row fills, in (0, 1]."""
@@ -71,7 +71,9 @@ class FrontEnd:
         """
         length, part = self.num_samples, self.num_samples // 5
         signal = torch.randn(length + part, generator=torch.Generator().manual_seed(0))
-        signal *= 10 ** torch.linspace(0, -6, len(signal))  # from loud to all but silent
+        # All but silent at the ends, and loudest neither there nor in the middle.
+        loudest = length / 2 + 0.7 * part
+        signal *= 10 ** (-10 * (torch.arange(len(signal)) - loudest).abs() / len(signal))
         clips = [self.fit(signal), self.fit(signal[: length - part])]
         if noise_condition is not None:
             clips = [noise_condition.add(clip, {"ID": "", "spk_id": ""}) for clip in clips]

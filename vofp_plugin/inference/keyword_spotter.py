@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 
-from vofp_plugin.dataio.audio import check_wavs
+from vofp_plugin.dataio.audio import check_wavs, load_audio
 from vofp_plugin.inference.profile import enroll, load_profile
 from vofp_plugin.utils.files import reason_of
 
@@ -48,7 +47,6 @@ class KeywordSpotter(Pretrained):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.hparams.label_encoder.ignore_len()  # or it warns of a length that nobody promised
-        self.audio_normalizer = AudioNormalizer(sample_rate=self.hparams.front_end.sample_rate)
         self._latest = None  # the profile that answered last, and its weights
 
     @classmethod
@@ -88,17 +86,15 @@ class KeywordSpotter(Pretrained):
                 "writes it anew."
             ) from error
 
-    def load_audio(self, path, savedir=None):
+    def load_audio(self, path):
         """Reads an audio file, (L,), resampled and mixed down as the front end needs.
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such file; SpeechBrain's would look for it on a hub.
+        FileNotFoundError, ValueError
+            As `vofp_plugin.dataio.audio.load_audio`.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Found no audio file {path}; expected a wav or flac file.")
-        return super().load_audio(str(path), savedir)
+        return load_audio(path, self.hparams.front_end.sample_rate)
 
     def enroll(self, wavs, words=None):
         """Enrolls a speaker.
@@ -175,9 +171,9 @@ class KeywordSpotter(Pretrained):
         score, index = log_probs.max(dim=1)
         return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
 
-    def classify_file(self, path, profile=None, **kwargs):
-        """Answers the clip in an audio file; see `classify_batch`. `kwargs` are `load_audio`'s."""
-        return self.classify_batch([self.load_audio(path, **kwargs)], profile)
+    def classify_file(self, path, profile=None):
+        """Answers the clip in an audio file; see `classify_batch`."""
+        return self.classify_batch([self.load_audio(path)], profile)
 
     def merge(self, profile):
         """Makes a plain main model of the speaker's weights, with nothing of this plugin."""

@@ -29,7 +29,7 @@ def test_floats_a_little_above_full_scale_are_read(tmp_path):
 
 def test_training_refuses_other_rates_and_names_the_option(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(), 44100)
-    with pytest.raises(ValueError, match="44100 Hz; expected 16000 Hz.* sample_rate of the YAML"):
+    with pytest.raises(ValueError, match="44100 Hz; expected 16000 Hz.*--sample_rate=44100"):
         read_audio(tmp_path / "a.wav")
 
 

@@ -27,7 +27,7 @@ def encoded(**options):
 PCM = (noise() * 32767).astype("<i2").tobytes()
 
 
-def wav(data_size=len(PCM), riff_size=None, before=b"", sound=PCM, after=b""):
+def wav(data_size=32000, riff_size=None, before=b"", sound=PCM, after=b""):
     """A WAV whose header tells what it is told to tell."""
     chunks = b"WAVE" + FORMAT + before + b"data" + struct.pack("<I", data_size) + sound + after
     riff_size = len(chunks) if riff_size is None else riff_size

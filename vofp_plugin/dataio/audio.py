@@ -49,9 +49,8 @@ def read_audio(path, sample_rate=16000):
     samples, rate = decode(path)
     if rate != sample_rate:
         raise ValueError(
-            f"Audio file {path} has {rate} Hz; expected {sample_rate} Hz. "
-            f"Resample it (ffmpeg -i IN -ar {sample_rate} OUT), or set the sample_rate of the YAML's "
-            "front end."
+            f"Audio file {path} has {rate} Hz; expected {sample_rate} Hz. Resample it, or, if all "
+            f"files have that rate, set --sample_rate={rate}."
         )
     if samples.shape[1] != 1:
         raise ValueError(

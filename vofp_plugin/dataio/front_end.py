@@ -3,8 +3,11 @@
 import json
 
 import torch
+from speechbrain.lobes.features import Fbank
 
 from vofp_plugin.dataio.audio import loudest_start, read_audio
+
+LOG_MEL_DB = "log_mel_db"  # log-mels in dB, neither normalized nor with derivatives
 
 
 class FrontEnd:
@@ -50,6 +53,23 @@ class FrontEnd:
             return torch.nn.functional.pad(wav, (0, -surplus))
         start = loudest_start(wav, self.num_samples, self.sample_rate)
         return wav[start : start + self.num_samples]
+
+    @property
+    def space(self):
+        """Name of the space of the features: ``LOG_MEL_DB``, or the class that computes others."""
+        computer = self.compute_features
+        in_decibels = isinstance(computer, Fbank) and not (computer.deltas or computer.context)
+        return LOG_MEL_DB if in_decibels else type(computer).__name__
+
+    def check_space(self, augmentation):
+        """Refuses an augmentation whose `space` is not that of the features."""
+        needed = getattr(augmentation, "space", self.space)
+        if needed != self.space:
+            raise ValueError(
+                f"{type(augmentation).__name__} changes features in the space {needed}; the front "
+                f"end computes {self.space}: leave it out of `augmentations`, or normalize in the "
+                "main model."
+            )
 
     def is_long(self, length):
         """Whether so much of a clip of `length` samples is left out that it must be told."""

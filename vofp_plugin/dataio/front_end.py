@@ -6,6 +6,7 @@ import torch
 from speechbrain.lobes.features import Fbank
 
 from vofp_plugin.dataio.audio import loudest_start, read_audio
+from vofp_plugin.dataio.level import to_one_level
 
 LOG_MEL_DB = "log_mel_db"  # log-mels in dB, neither normalized nor with derivatives
 
@@ -81,8 +82,8 @@ class FrontEnd:
 
     @torch.no_grad()
     def __call__(self, wavs):
-        """Computes features (B, T, F) of clips (B, L)."""
-        return self.compute_features(wavs)
+        """Computes features (B, T, F) of clips (B, L), all brought to one level."""
+        return self.compute_features(to_one_level(wavs, self.sample_rate))
 
     def fingerprint(self, noise_condition=None):
         """What is made of fixed clips, too long and too short, as text.

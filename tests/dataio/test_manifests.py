@@ -182,9 +182,22 @@ def test_read_manifest_ignores_other_columns_and_a_byte_order_mark(tmp_path):
     assert set(read_manifest(path)["a"]) == set(MANIFEST_COLUMNS) - {"ID"}
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ", "])
+def test_read_manifest_reads_what_spreadsheet_programs_of_other_countries_write(
+    tmp_path, delimiter
+):
+    lines = [line.replace(",", delimiter) for line in (HEADER, GOOD_LINE)]
+    lines += [f'b{delimiter}"1.0"{delimiter}' + lines[1].split(delimiter, 2)[2]]
+    manifest = read_manifest(write_lines(tmp_path / "test.csv", *lines))
+    assert list(manifest) == ["a", "b"] and manifest["b"] == manifest["a"]
+    assert manifest["a"]["stop"] == 16000
+
+
 @pytest.mark.parametrize(
     "lines, message",
     [
+        ([HEADER.replace(",", "|")], "separated by commas, semicolons or tabs"),
+        ([HEADER.replace(",", ";"), GOOD_LINE.replace(",", ";").replace("1.0", "1,0")], "'1,0'"),
         (["ID,duration,wav", "a,1.0,a.wav"], r"lacks the columns \['start', 'stop', 'spk_id'"),
         ([HEADER], "no rows"),
         ([""], "lacks the columns"),

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import logging
+import shutil
 import tarfile
 from collections import Counter
 
@@ -91,10 +92,10 @@ def snapshot(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def prepare(request, name, data_folder, save_folder):
+def prepare(request, name, data_folder, save_folder, **options):
     """Runs a recipe's preparation by the recipe's name."""
     module = request.getfixturevalue(name)
-    getattr(module, f"prepare_{name}_speech_commands")(data_folder, save_folder)
+    getattr(module, f"prepare_{name}_speech_commands")(data_folder, save_folder, **options)
 
 
 TREES = {"google": google_tree, "arabic": arabic_tree}
@@ -302,6 +303,42 @@ def test_all_broken_files_are_told_at_once(request, tmp_path, name):
         prepare(request, name, data_folder, tmp_path / "save")
     assert sum(str(path) in str(error.value) for path in broken) == 3
     assert not (tmp_path / "save").exists()
+
+
+def test_google_tells_which_folders_are_left_out(google, tmp_path, caplog):
+    data_folder = google_tree(tmp_path / "data", noise_s=3)
+    for name in ("_unknown_", "_silence_"):
+        shutil.copytree(data_folder / "up", data_folder / name)
+    (data_folder / "stop").mkdir()
+    (data_folder / ".git").mkdir()
+    google.prepare_google_speech_commands(data_folder, tmp_path / "save")
+    assert counts(read_all(tmp_path / "save")) == {"up": 16, "go": 16, "cat": 16}
+    assert "with _ in front: _silence_, _unknown_, stop. To have one as a word" in caplog.text
+    assert "_background_noise_" not in caplog.text and ".git" not in caplog.text
+
+
+def resample_tree(folder, rate):
+    for path in folder.rglob("*.wav"):
+        soundfile.write(path, soundfile.read(path)[0], rate)
+    return folder
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_data_of_another_rate_are_prepared_when_asked(request, tmp_path, name):
+    data_folder = resample_tree(TREES[name](tmp_path / "data"), 8000)
+    with pytest.raises(ValueError, match="8000 Hz; expected 16000 Hz.*--sample_rate=8000"):
+        prepare(request, name, data_folder, tmp_path / "save")
+    prepare(request, name, data_folder, tmp_path / "save", sample_rate=8000)
+    assert {row["duration"] for row in read_all(tmp_path / "save").values()} == {0.1}
+
+
+def test_google_silence_is_cut_at_the_rate_of_the_data(google, tmp_path):
+    data_folder = resample_tree(google_tree(tmp_path / "data", noise_s=12), 8000)
+    google.prepare_google_speech_commands(
+        data_folder, tmp_path / "save", classes=12, sample_rate=8000
+    )
+    cuts = [row for row in read_all(tmp_path / "save").values() if row["command"] == SILENCE]
+    assert {(row["stop"] - row["start"], row["duration"]) for row in cuts} == {(8000, 1.0)}
 
 
 def test_google_speaker_named_as_nobody_is_refused(google, tmp_path):

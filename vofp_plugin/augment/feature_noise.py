@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from vofp_plugin.dataio.front_end import LOG_MEL_DB
 from vofp_plugin.dataio.noise import load_noises, random_chunks
 from vofp_plugin.utils.seeds import seeded
 
@@ -33,7 +34,8 @@ class FeatureNoise(nn.Module):
     Raises
     ------
     ValueError
-        If the share is not between 0 and 1, or the lowest ratio above the highest.
+        If the share is not between 0 and 1, the lowest ratio above the highest, or the front end
+        computes features of another space.
 
     Example
     -------
@@ -45,8 +47,11 @@ class FeatureNoise(nn.Module):
     torch.Size([6, 101, 40])
     """
 
+    space = LOG_MEL_DB
+
     def __init__(self, front_end, noise_folder=None, snr=(0.0, 20.0), probability=0.5, chunks=100):
         super().__init__()
+        front_end.check_space(self)
         if not 0 <= probability <= 1:
             raise ValueError(f"Got probability {probability}; expected a share, from 0 to 1.")
         if not snr[0] <= snr[1]:

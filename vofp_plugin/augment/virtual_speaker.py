@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from vofp_plugin.dataio.front_end import LOG_MEL_DB
+
 
 class VirtualSpeaker(nn.Module):
     """Turns every voice of an episode into another one, alike in all of its utterances.
@@ -27,6 +29,8 @@ class VirtualSpeaker(nn.Module):
         Largest shift in time, as a share of the clip.
     gain : float
         Largest change of level, in dB.
+    sample_rate : int
+        Of the front end, in Hz: half of it is where the frequency axis ends.
 
     Raises
     ------
@@ -41,7 +45,11 @@ class VirtualSpeaker(nn.Module):
     torch.Size([6, 101, 40])
     """
 
-    def __init__(self, warp=0.0, tempo=0.0, tilt=0.0, ripple=0.0, shift=0.0, gain=0.0):
+    space = LOG_MEL_DB
+
+    def __init__(
+        self, warp=0.0, tempo=0.0, tilt=0.0, ripple=0.0, shift=0.0, gain=0.0, sample_rate=16000
+    ):
         super().__init__()
         for name, share in {"warp": warp, "tempo": tempo, "shift": shift}.items():
             if not 0 <= share < 1:
@@ -52,6 +60,7 @@ class VirtualSpeaker(nn.Module):
         self.warp, self.tempo = warp, tempo
         self.tilt, self.ripple = tilt, ripple
         self.shift, self.gain = shift, gain
+        self.highest = sample_rate / 2
 
     def forward(self, feats, voices, rooms, generator=None):
         """Changes `feats` (B, T, F), in dB, by their `voices` (B,), whatever their `rooms`."""
@@ -69,7 +78,7 @@ class VirtualSpeaker(nn.Module):
         time = torch.linspace(-1, 1, num_frames).view(1, -1, 1)
         time = time * (1 + per_voice(self.tempo)) + per_utterance(2 * self.shift)
         band = torch.linspace(0, 1, num_bands).view(1, 1, -1)
-        source = warp_band(band, 1 + per_voice(self.warp)) * 2 - 1
+        source = warp_band(band, 1 + per_voice(self.warp), self.highest) * 2 - 1
         grid = torch.stack(torch.broadcast_tensors(source, time), dim=-1).to(feats.device)
         warped = nn.functional.grid_sample(
             feats.unsqueeze(1), grid, padding_mode="border", align_corners=True
@@ -80,7 +89,7 @@ class VirtualSpeaker(nn.Module):
         return warped.squeeze(1) + colour.to(feats.device)
 
 
-def warp_band(band, factor, highest=8000.0):
+def warp_band(band, factor, highest):
     """Place on a mel axis in [0, 1] of the frequency that is `factor` times that of `band`.
 
     Arguments
@@ -94,7 +103,7 @@ def warp_band(band, factor, highest=8000.0):
 
     Example
     -------
-    >>> warp_band(torch.tensor(0.5), torch.tensor(1.0)).item()
+    >>> warp_band(torch.tensor(0.5), torch.tensor(1.0), highest=8000.0).item()
     0.5
     """
     top = math.log1p(highest / 700)

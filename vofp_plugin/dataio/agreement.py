@@ -15,7 +15,7 @@ from speechbrain.lobes.features import Fbank
 
 from vofp_plugin.dataio.quality import Quality
 
-TWO_SPEAKERS_REASON = "two speakers"
+TWO_SPEAKERS_REASON = "two speakers or two microphones"  # or rooms: they sound alike
 NUM_MELS, NUM_CEPSTRA = 40, 12
 PITCH_STD = 0.27  # octaves, of utterances of one training speaker
 LOUD_FRAMES = 50
@@ -72,6 +72,7 @@ def voice_of(wav, sample_rate=16000):
     tensor(7.)
     """
     wav = wav - wav.mean()
+    wav = wav / wav.abs().max().clamp(min=1e-9)
     levels = _mel_levels(sample_rate)(wav.unsqueeze(0))[0]
     loud = levels[levels.mean(1).topk(min(LOUD_FRAMES, len(levels))).indices]
     cepstra = loud @ _cosines()

@@ -1,16 +1,18 @@
 """Audio: files and waveforms read in one place, and refused where nothing could be made of them."""
 
-from pathlib import Path
-
 import numpy as np
-import soundfile
 import torch
+import torchaudio
 from speechbrain.utils.logger import get_logger
+
+from vofp_plugin.dataio.decoding import decode
 
 logger = get_logger(__name__)
 
 
 AUDIO_SUFFIXES = (".wav", ".flac")
+SEARCH_STEP = 0.010  # s, from window to window in a long clip
+HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
 def read_audio(path, sample_rate=16000):
@@ -19,7 +21,7 @@ def read_audio(path, sample_rate=16000):
     Arguments
     ---------
     path : str or Path
-        File in a format that soundfile reads (wav, flac, ogg).
+        As for `decode`.
     sample_rate : int
         The only sampling rate accepted, in Hz.
 
@@ -33,53 +35,75 @@ def read_audio(path, sample_rate=16000):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is undecodable, cut off or empty, has another rate or more than one channel, or
-        holds NaN or infinite samples.
+        As `decode`, or if the file has another rate or more than one channel, or samples that are
+        no numbers of full scale 1.
 
     Example
     -------
+    >>> import soundfile
     >>> path = getfixture("tmp_path") / "a.wav"
     >>> soundfile.write(path, [0.0] * 8000, 16000)
     >>> read_audio(path).shape
     (8000,)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Audio file {path} does not exist; expected a wav or flac file.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"Audio file {path} is empty (0 bytes). Restore or delete it.")
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check_format(path, file, sample_rate)
-            samples = file.read(dtype="float32")
-    except soundfile.SoundFileError as error:
+    samples, rate = decode(path)
+    if rate != sample_rate:
         raise ValueError(
-            f"Audio file {path} cannot be decoded ({error}). Restore or delete it."
-        ) from error
+            f"Audio file {path} has {rate} Hz; expected {sample_rate} Hz. Resample it, or, if all "
+            f"files have that rate, set --sample_rate={rate}."
+        )
+    if samples.shape[1] != 1:
+        raise ValueError(
+            f"Audio file {path} has {samples.shape[1]} channels; expected 1. Mix it down to mono."
+        )
+    _check_samples(samples, path)
+    return samples[:, 0]
+
+
+def load_audio(path, sample_rate=16000):
+    """Reads an audio file of any rate and number of channels, resampled and mixed down.
+
+    Arguments
+    ---------
+    path : str or Path
+        As for `decode`.
+    sample_rate : int
+        Of what is returned, in Hz.
+
+    Returns
+    -------
+    torch.Tensor
+        The samples, (L,).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `decode`, or if the samples are no numbers of full scale 1.
+
+    Example
+    -------
+    >>> import soundfile
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> soundfile.write(path, np.zeros((8000, 2)), 8000)
+    >>> load_audio(path).shape
+    torch.Size([16000])
+    """
+    samples, rate = decode(path)
+    _check_samples(samples, path)
+    mono = torch.from_numpy(samples).mean(dim=1)
+    return torchaudio.functional.resample(mono, rate, sample_rate)
+
+
+def _check_samples(samples, path):
+    """Refuses samples that are no numbers, or not of full scale 1."""
     if not np.isfinite(samples).all():
         raise ValueError(f"Audio file {path} holds NaN or infinite samples. Restore or delete it.")
-    return samples
-
-
-def _check_format(path, file, sample_rate):
-    """Refuses an open sound file by what its header says."""
-    if file.samplerate != sample_rate:
+    peak = np.abs(samples).max()
+    if peak > HIGHEST_PEAK:
         raise ValueError(
-            f"Audio file {path} has {file.samplerate} Hz; expected {sample_rate} Hz. Resample it."
+            f"Audio file {path} has samples of {peak:g}; expected full scale at 1: divide floats "
+            "in the scale of 16-bit integers by 32768."
         )
-    if file.channels != 1:
-        raise ValueError(
-            f"Audio file {path} has {file.channels} channels; expected 1. Mix it down to mono."
-        )
-    if "should be" in file.extra_info:  # what libsndfile says of a WAV that ends too early
-        raise ValueError(
-            f"Audio file {path} is cut off: its header tells of more samples. Restore or delete it."
-        )
-    if file.frames == 0:
-        raise ValueError(f"Audio file {path} is empty (0 samples). Restore or delete it.")
-
-
-HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
 def check_wavs(wavs, name, front_end):
@@ -109,9 +133,9 @@ def check_wavs(wavs, name, front_end):
     """
     for number, wav in enumerate(wavs, start=1):
         _check_wav(wav, f"{name} {number}")
-        if len(wav) >= 1.5 * front_end.num_samples:
+        if front_end.is_long(len(wav)):
             logger.warning(
-                "%s %d has %.1f s, of which the middle %.1f s are read: cut out the word.",
+                "%s %d has %.1f s, of which the loudest %.1f s are read: cut out the word.",
                 name,
                 number,
                 len(wav) / front_end.sample_rate,
@@ -135,3 +159,40 @@ def _check_wav(wav, name):
             f"{name} has samples of {peak:g}; expected full scale at 1: divide 16-bit integers by "
             "32768."
         )
+
+
+def loudest_start(wav, length, sample_rate):
+    """Where a window must start for the loudest stretch of a waveform to be in its middle.
+
+    Loud is what has much amplitude around it: a word, rather than a click of more energy.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        (L,), at least as long as the window.
+    length : int
+        Of the window, in samples.
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    int
+        Start in samples, from 0 to L - length; the middle of a waveform that is loud nowhere.
+
+    Example
+    -------
+    >>> wav = torch.zeros(48000)
+    >>> wav[36000:40000] = torch.rand(4000)
+    >>> round(loudest_start(wav, 16000, 16000) / 16000, 1)
+    1.9
+    """
+    hop = max(1, round(SEARCH_STEP * sample_rate))
+    surplus = len(wav) - length
+    blocks = wav[: len(wav) // hop * hop].float().view(-1, hop)
+    amplitude = blocks.std(dim=1, unbiased=False) if hop > 1 else blocks[:, 0].abs()
+    weights = torch.hann_window(max(1, length // hop) + 2, periodic=False)[1:-1]
+    loudness = torch.nn.functional.conv1d(amplitude.view(1, 1, -1), weights.view(1, 1, -1))[0, 0]
+    if loudness.max() - loudness.min() <= 1e-6 * loudness.max():
+        return surplus // 2
+    return min(surplus, hop * loudness.argmax().item())

@@ -60,6 +60,7 @@ def cached_array(path, compute):
 
 
 def _compute(rows, front_end, noise_condition, batch_size):
+    _tell_of_long_clips(rows, front_end)
     features = []
     for start in tqdm(range(0, len(rows), batch_size), desc="Features", unit="batch"):
         batch = rows[start : start + batch_size]
@@ -68,6 +69,19 @@ def _compute(rows, front_end, noise_condition, batch_size):
             wavs = [noise_condition.add(wav, row) for wav, row in zip(wavs, batch, strict=True)]
         features.append(front_end(torch.stack(wavs)).half().numpy())
     return np.concatenate(features)
+
+
+def _tell_of_long_clips(rows, front_end):
+    long = [row for row in rows if front_end.is_long(row["stop"] - row["start"])]
+    if long:
+        logger.warning(
+            "%d of %d clips are much longer than %.1f s, such as %s: the loudest stretch of each "
+            "is read. If that is not the word, set start and stop in the manifest.",
+            len(long),
+            len(rows),
+            front_end.num_samples / front_end.sample_rate,
+            long[0]["wav"],
+        )
 
 
 def cache_key(rows, front_end, noise_condition):

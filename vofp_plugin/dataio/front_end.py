@@ -3,8 +3,13 @@
 import json
 
 import torch
-from speechbrain.dataio import audio_io
+from speechbrain.lobes.features import Fbank
 from speechbrain.processing.features import InputNormalization
+
+from vofp_plugin.dataio.audio import loudest_start, read_audio
+from vofp_plugin.dataio.level import to_one_level
+
+LOG_MEL_DB = "log_mel_db"  # log-mels in dB, neither normalized nor with derivatives
 
 
 class FrontEnd:
@@ -17,7 +22,7 @@ class FrontEnd:
     sample_rate : int
         In Hz.
     clip_duration : float
-        In s; a longer clip is cut at both ends, a shorter one followed by zeros.
+        In s; of a longer clip the loudest stretch is kept, a shorter one is followed by zeros.
 
     Raises
     ------
@@ -41,26 +46,42 @@ class FrontEnd:
     def read(self, row):
         """Reads the clip of a manifest row: (L,)."""
         start, stop = int(row["start"]), int(row["stop"])
-        wav, rate = audio_io.load(row["wav"], frame_offset=start, num_frames=stop - start)
-        if rate != self.sample_rate:
+        samples = read_audio(row["wav"], self.sample_rate)
+        if len(samples) < stop:
             raise ValueError(
-                f"{row['wav']} has {rate} Hz; expected {self.sample_rate} Hz: resample it."
+                f"Audio file {row['wav']} has {len(samples)} samples; expected {stop} as the "
+                "manifest says: prepare again."
             )
-        if wav.numel() == 0 or not torch.isfinite(wav).all():
-            raise ValueError(f"{row['wav']} is empty or holds NaN; remove it and prepare again.")
-        if wav.shape != (1, stop - start):
-            raise ValueError(
-                f"{row['wav']} has {wav.shape[0]} channels and {wav.shape[1]} samples from {start} "
-                f"on; expected one channel, and samples until {stop} as the manifest says."
-            )
-        return self.fit(wav[0])
+        return self.fit(torch.from_numpy(samples[start:stop]))
 
     def fit(self, wav):
         """Cuts or pads a clip (L,) to the length of all clips."""
         surplus = len(wav) - self.num_samples
-        if surplus > 0:
-            return wav[surplus // 2 : surplus // 2 + self.num_samples]
-        return torch.nn.functional.pad(wav, (0, -surplus))
+        if surplus <= 0:
+            return torch.nn.functional.pad(wav, (0, -surplus))
+        start = loudest_start(wav, self.num_samples, self.sample_rate)
+        return wav[start : start + self.num_samples]
+
+    @property
+    def space(self):
+        """Name of the space of the features: ``LOG_MEL_DB``, or the class that computes others."""
+        computer = self.compute_features
+        in_decibels = isinstance(computer, Fbank) and not (computer.deltas or computer.context)
+        return LOG_MEL_DB if in_decibels else type(computer).__name__
+
+    def check_space(self, augmentation):
+        """Refuses an augmentation whose `space` is not that of the features."""
+        needed = getattr(augmentation, "space", self.space)
+        if needed != self.space:
+            raise ValueError(
+                f"{type(augmentation).__name__} changes features in the space {needed}; the front "
+                f"end computes {self.space}: leave it out of `augmentations`, or normalize in the "
+                "main model."
+            )
+
+    def is_long(self, length):
+        """Whether so much of a clip of `length` samples is left out that it must be told."""
+        return length >= 1.5 * self.num_samples
 
     def relative_length(self, row):
         """Share of the fixed length that the clip of a row fills, in (0, 1]."""
@@ -68,8 +89,8 @@ class FrontEnd:
 
     @torch.no_grad()
     def __call__(self, wavs):
-        """Computes features (B, T, F) of clips (B, L)."""
-        return self.compute_features(wavs)
+        """Computes features (B, T, F) of clips (B, L), all brought to one level."""
+        return self.compute_features(to_one_level(wavs, self.sample_rate))
 
     def fingerprint(self, noise_condition=None):
         """What is made of fixed clips, too long and too short, as text.
@@ -78,7 +99,9 @@ class FrontEnd:
         """
         length, part = self.num_samples, self.num_samples // 5
         signal = torch.randn(length + part, generator=torch.Generator().manual_seed(0))
-        signal *= 10 ** torch.linspace(0, -6, len(signal))  # from loud to all but silent
+        # All but silent at the ends, and loudest neither there nor in the middle.
+        loudest = length / 2 + 0.7 * part
+        signal *= 10 ** (-10 * (torch.arange(len(signal)) - loudest).abs() / len(signal))
         clips = [self.fit(signal), self.fit(signal[: length - part])]
         if noise_condition is not None:
             clips = [noise_condition.add(clip, {"ID": "", "spk_id": ""}) for clip in clips]

@@ -77,7 +77,7 @@ def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate
     }
 
 
-def utterance_rows(utterances, data_root):
+def utterance_rows(utterances, data_root, sample_rate=16000):
     """Makes the manifest rows of many utterances, and tells of all that are refused at once.
 
     Arguments
@@ -86,6 +86,8 @@ def utterance_rows(utterances, data_root):
         (path, spk_id, command) or (path, spk_id, command, transcript) of each.
     data_root : str or Path
         Folder that ``$data_root`` will stand for.
+    sample_rate : int
+        The only sampling rate accepted, in Hz.
 
     Returns
     -------
@@ -107,7 +109,7 @@ def utterance_rows(utterances, data_root):
     rows, errors = [], []
     for path, *facts in tqdm(utterances, desc="Checking audio", unit="file", disable=None):
         try:
-            rows.append(utterance_row(path, data_root, *facts))
+            rows.append(utterance_row(path, data_root, *facts, sample_rate=sample_rate))
         except (OSError, ValueError) as error:
             errors.append(error)
     if len(errors) > 1:
@@ -219,7 +221,7 @@ def read_table(path, columns):
     Arguments
     ---------
     path : str or Path
-        CSV file with a header.
+        CSV file with a header; fields are separated by commas, semicolons or tabs.
     columns : iterable
         Names that the header must hold; others may be there too.
 
@@ -250,7 +252,9 @@ def read_table(path, columns):
     try:
         # utf-8-sig also reads the mark that spreadsheet programs put first
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
+            delimiter = _delimiter(file.readline(), columns)
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             found = reader.fieldnames or []
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -259,7 +263,7 @@ def read_table(path, columns):
     if missing:
         raise ValueError(
             f"{path} lacks the columns {missing}: got {found}, expected {list(columns)}. "
-            "Add them to its first line."
+            "Add them to its first line, with fields separated by commas, semicolons or tabs."
         )
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():  # how csv marks too many and too few fields
@@ -270,6 +274,15 @@ def read_table(path, columns):
     if not rows:
         raise ValueError(f"{path} has no rows; expected at least one. An empty split is an error.")
     return rows
+
+
+def _delimiter(header, columns):
+    """What separates the fields of a header, as spreadsheet programs of its country have it."""
+    for delimiter in ",;\t":
+        found = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])
+        if set(columns) <= set(found):
+            return delimiter
+    return ","
 
 
 def read_manifest(path, data_root=None):

@@ -10,6 +10,60 @@ COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls as 1 / freque
 PARTS = ("train", "test")
 
 
+def noise_files(noise_folder):
+    """Paths of the noises in a folder and its subfolders, sorted; hidden ones are none.
+
+    Example
+    -------
+    >>> noise_files(getfixture("tmp_path"))
+    []
+    """
+    folder = Path(noise_folder)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def check_noises(noise_folder, sample_rate, shortest):
+    """Refuses the noises of a folder that cannot be used, all at once and by name.
+
+    Arguments
+    ---------
+    noise_folder : str, Path or None
+        None and a folder that is not there yet, since preparing may bring it, are passed over.
+    sample_rate : int
+        In Hz.
+    shortest : int
+        Samples that a noise must have: those of two clips, one for each half.
+
+    Raises
+    ------
+    ValueError
+        If a noise cannot be read, is silent for a second or more, or is too short.
+
+    Example
+    -------
+    >>> check_noises(None, sample_rate=16000, shortest=32000)
+    """
+    if noise_folder is None or not Path(noise_folder).is_dir():
+        return
+    errors = []
+    for path in _files(noise_folder):
+        try:
+            length = len(_read(path, sample_rate))
+            if length < shortest:
+                raise ValueError(f"{path} has {length} samples; expected at least {shortest}.")
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError(
+            f"Got {len(errors)} noises in {noise_folder} that cannot be used: " + " ".join(errors)
+        )
+
+
 def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     """Loads the noises of a folder, or makes coloured ones.
 
@@ -18,7 +72,7 @@ def load_noises(noise_folder, part, sample_rate=16000, seconds=30.0):
     Arguments
     ---------
     noise_folder : str, Path or None
-        Folder of wav or flac files; None makes white, pink and brown noise.
+        Folder of wav or flac files, in subfolders too; None makes white, pink and brown noise.
     part : str
         "train" or "test".
     sample_rate : int
@@ -65,7 +119,7 @@ def noise_names(noise_folder):
     """
     if noise_folder is None:
         return list(COLOURS)
-    return [path.name for path in _files(noise_folder)]
+    return [path.relative_to(noise_folder).as_posix() for path in _files(noise_folder)]
 
 
 def coloured_noise(length, exponent, generator=None):
@@ -139,11 +193,10 @@ def _power(wavs):
 
 
 def _files(noise_folder):
-    folder = Path(noise_folder)
-    files = sorted(p for p in folder.glob("*") if p.suffix in AUDIO_SUFFIXES)
+    files = noise_files(noise_folder)
     if not files:
         raise FileNotFoundError(
-            f"Found no .wav or .flac file in {folder}; give a folder of noises, or "
+            f"Found no .wav or .flac file in {noise_folder}; give a folder of noises, or "
             "--noise_folder=null for coloured noise."
         )
     return files

@@ -14,6 +14,9 @@ NOISE_ONLY = "noise only"
 CLIPPED = "clipped"
 BADLY_CLIPPED = "badly clipped"
 WINDOW, HOP = 0.032, 0.010  # s
+# Of the loudest 50 ms, in dB of full scale: what is fainter says nothing; what is no speech is
+# called noise from the second on, and silence below it.
+FAINTEST, LOUD = -70.0, -60.0
 
 
 class Quality(NamedTuple):
@@ -42,7 +45,7 @@ class Quality(NamedTuple):
 
 
 def assess(wav, sample_rate=16000):
-    """Assesses an enrollment utterance of about 1 s.
+    """Assesses an enrollment utterance of about 1 s, whatever its level and offset.
 
     Arguments
     ---------
@@ -68,21 +71,36 @@ def assess(wav, sample_rate=16000):
     if len(wav) < 0.1 * sample_rate:
         return Quality(0.0, SILENT)
     power = _power_spectra(wav - wav.mean(), sample_rate)
-    # Each measure is worth 0 at the first number and 1 at the second; half is the threshold.
-    level = _ramp(_loudest(power), -70.0, -50.0)  # dB
-    modulation = _ramp(_modulation(power, sample_rate), 5.0, 13.0)  # dB
-    voicing = _ramp(_voicing(power, sample_rate), 0.09, 0.12)
-    share_at_peak = _share_at_peak(wav)
-    wholeness = _ramp(share_at_peak, 0.010, 0.0)
-    if level < 0.5:
-        return Quality(level, SILENT)
-    if min(modulation, voicing) < 0.5:
-        return Quality(min(modulation, voicing), NOISE_ONLY)
-    if share_at_peak > 0.05:
+    loudest = _smooth(power.sum(1, keepdim=True)).max()
+    level = _decibels(loudest).item()
+    if level < FAINTEST:
+        return Quality(0.0, SILENT)
+    speech = _speech(power / loudest, sample_rate)
+    if speech < 0.5:
+        return Quality(speech, NOISE_ONLY if level >= LOUD else SILENT)
+    share_at_peaks = _share_at_peaks(wav)
+    wholeness = _ramp(share_at_peaks, 0.010, 0.0)
+    if share_at_peaks > 0.05:
         return Quality(wholeness, BADLY_CLIPPED)
     if wholeness < 0.5:
         return Quality(wholeness, CLIPPED)
-    return Quality(min(level, modulation, voicing, wholeness))
+    return Quality(min(speech, wholeness))
+
+
+def _speech(power, sample_rate):
+    """How sure it is that there is speech: it comes and goes, and is voiced or whispered."""
+    levels = _band_levels(power, sample_rate)
+    modulation = _modulation(levels)
+    # Each measure is worth 0 at the first number and 1 at the second; half is the threshold.
+    voiced = min(
+        _ramp(modulation, 5.0, 13.0),  # dB
+        _ramp(_voicing(power, sample_rate), 0.09, 0.12),
+    )
+    whispered = min(
+        _ramp(modulation, 15.0, 27.0),  # dB; in noise it is like gusts
+        _ramp(_articulation(power, levels, sample_rate), 1.5, 3.5),  # dB
+    )
+    return max(voiced, whispered)
 
 
 def _without_padding(wav):
@@ -109,27 +127,26 @@ def _smooth(power):
     return torch.nn.functional.avg_pool1d(power.t().unsqueeze(0), 5, 1)[0].t()
 
 
-def _loudest(power):
-    """Level of the loudest 50 ms, in dB of full scale."""
-    return _decibels(_smooth(power.sum(1, keepdim=True)).max()).item()
-
-
 def _frequencies(power, sample_rate):
     return torch.linspace(0, sample_rate / 2, power.shape[1])
 
 
-def _modulation(power, sample_rate):
-    """How far the loud moments (95 %) stand above the quiet ones (10 %), in dB.
-
-    It is the mean of the four of twelve bands, 100 to 4,000 Hz, in which that is most: speech in
-    noise stands out in some bands at least, steady noise in none.
-    """
+def _band_levels(power, sample_rate):
+    """Levels in twelve bands, 100 to 4,000 Hz, averaged over 50 ms, (T, 12), in dB."""
     frequencies = _frequencies(power, sample_rate)
     low, high = (math.log(1 + frequency / 700) for frequency in (100, 4000))
     edges = 700 * (torch.linspace(low, high, 13).exp() - 1)  # Hz, equally far apart in mel
     band = torch.bucketize(frequencies, edges) - 1
     bands = torch.stack([power[:, band == number].mean(1) for number in range(12)], dim=1)
-    levels = _decibels(_smooth(bands))
+    return _decibels(_smooth(bands))
+
+
+def _modulation(levels):
+    """How far the loud moments (95 %) stand above the quiet ones (10 %), in dB.
+
+    It is the mean of the four bands in which that is most: speech in noise stands out in some bands
+    at least, steady noise in none.
+    """
     quiet, loud = torch.quantile(levels, torch.tensor([0.10, 0.95]), dim=0)
     return (loud - quiet).topk(4).values.mean().item()
 
@@ -148,10 +165,23 @@ def _voicing(power, sample_rate):
     return lags.max(dim=1).values.topk(min(8, len(lags))).values.mean().item()
 
 
-def _share_at_peak(wav):
-    """Share of the samples within 2 % of the largest: far more than a few when it is clipped."""
-    size = wav.abs()
-    return (size >= 0.98 * size.max()).float().mean().item()
+def _articulation(power, levels, sample_rate):
+    """How much the spectrum changes from one loud moment to another, in dB.
+
+    That is where whispered speech, which has no pitch, differs from knocks and gusts.
+    """
+    audible = power[:, _frequencies(power, sample_rate) > 300].sum(1, keepdim=True)
+    loudness = _decibels(_smooth(audible))[:, 0]
+    quiet, loud = torch.quantile(loudness, torch.tensor([0.10, 0.95]))
+    shapes = levels[loudness >= torch.maximum(loud - 12, (quiet + loud) / 2)]
+    return (shapes - shapes.mean(1, keepdim=True)).std(0, unbiased=False).mean().item()
+
+
+def _share_at_peaks(wav):
+    """Share of the samples next to the highest and the lowest: far more than a few if clipped."""
+    low, high = wav.min(), wav.max()
+    near = 0.01 * (high - low)
+    return ((wav <= low + near) | (wav >= high - near)).float().mean().item()
 
 
 def _ramp(value, bad, good):

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 
-from vofp_plugin.dataio.audio import check_wavs
+from vofp_plugin.dataio.audio import check_wavs, load_audio
 from vofp_plugin.inference.profile import Profile, enroll, load_profile
 from vofp_plugin.utils.files import reason_of
 
@@ -29,7 +28,6 @@ class PersonalizedInterface(Pretrained):
     def __init__(self, modules=None, hparams=None, run_opts=None, **kwargs):
         _check_device(run_opts)
         super().__init__(modules, hparams, run_opts, **kwargs)
-        self.audio_normalizer = AudioNormalizer(sample_rate=self.hparams.front_end.sample_rate)
         self._kept_weights = lru_cache(KEPT_WEIGHTS)(lambda p: p.weights(self.mods.model))
 
     @classmethod
@@ -58,17 +56,15 @@ class PersonalizedInterface(Pretrained):
         loaded = _read(source, *args, **kwargs)
         return None if loaded is None else cls(**loaded)
 
-    def load_audio(self, path, savedir=None):
+    def load_audio(self, path):
         """Reads an audio file, (L,), resampled and mixed down as the front end needs.
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such file; SpeechBrain's would look for it on a hub.
+        FileNotFoundError, ValueError
+            As `vofp_plugin.dataio.audio.load_audio`.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Found no audio file {path}; expected a wav or flac file.")
-        return super().load_audio(str(path), savedir)
+        return load_audio(path, self.hparams.front_end.sample_rate)
 
     def enroll(self, utterances, labels=None):
         """Enrolls a speaker.

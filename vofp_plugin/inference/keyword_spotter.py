@@ -84,9 +84,9 @@ class KeywordSpotter(PersonalizedInterface):
         score, index = log_probs.max(dim=1)
         return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
 
-    def classify_file(self, path, profile=None, **kwargs):
-        """Answers the clip in an audio file; see `classify_batch`. `kwargs` are `load_audio`'s."""
-        return self.classify_batch([self.load_audio(path, **kwargs)], profiles=profile)
+    def classify_file(self, path, profile=None):
+        """Answers the clip in an audio file; see `classify_batch`."""
+        return self.classify_batch([self.load_audio(path)], profiles=profile)
 
     def forward(self, wavs, wav_lens=None, profiles=None):
         """Answers clips; see `classify_batch`."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
+from vofp_plugin.dataio.noise import check_noises
 from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import train_dataset
 from vofp_plugin.evaluation.conditions import Condition, evaluation_data, utterances_of
@@ -45,6 +46,7 @@ def train(run, prepare):
     folder = Path(run.hparams["output_folder"])
     check_new(folder)
     check_settings(run)
+    run_on_main(_check_sounds, [run.hparams])
     run_on_main(prepare, kwargs=run.hparams["prepare"])
     manifests = _read_manifests(run)
     task = run.hparams["task"]
@@ -62,6 +64,14 @@ def train(run, prepare):
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
     return metrics, folder
+
+
+def _check_sounds(hparams):
+    """Refuses noises and augmentations that do not fit the front end, before work is done."""
+    front_end = hparams["front_end"]
+    check_noises(hparams["noise_folder"], front_end.sample_rate, 2 * front_end.num_samples)
+    for augmentation in hparams.get("augmentations", []):
+        front_end.check_space(augmentation)
 
 
 def _read_manifests(run):

@@ -18,7 +18,9 @@ from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 LISTS = ("train.csv", "val.csv", "test.csv")
 
 
-def prepare_arabic_speech_commands(data_folder, save_folder, fold=0, num_folds=5, skip_prep=False):
+def prepare_arabic_speech_commands(
+    data_folder, save_folder, fold=0, num_folds=5, sample_rate=16000, skip_prep=False
+):
     """Writes train.csv, valid.csv and test.csv by speaker folds over all speakers found.
 
     Arguments
@@ -31,6 +33,8 @@ def prepare_arabic_speech_commands(data_folder, save_folder, fold=0, num_folds=5
         Which speaker fold is tested.
     num_folds : int
         Number of speaker folds.
+    sample_rate : int
+        Of every file, in Hz.
     skip_prep : bool
         Do nothing: the manifests are there.
 
@@ -48,11 +52,13 @@ def prepare_arabic_speech_commands(data_folder, save_folder, fold=0, num_folds=5
         "data_folder": str(data_folder.resolve()),
         "fold": fold,
         "num_folds": num_folds,
+        "sample_rate": sample_rate,
     }
     if is_prepared(save_folder, options):
         return
     listed = listed_utterances(data_folder)
-    rows = utterance_rows([(path, speaker_of(path), word) for path, word in listed], data_folder)
+    utterances = [(path, speaker_of(path), word) for path, word in listed]
+    rows = utterance_rows(utterances, data_folder, sample_rate)
     write_splits(rows, save_folder, fold, num_folds)
     mark_prepared(save_folder, options)
 

@@ -19,7 +19,8 @@ from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
 from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
-from vofp_plugin.dataio.manifests import SILENCE, utterance_row, utterance_rows
+from vofp_plugin.dataio.manifests import SILENCE, some, utterance_rows
+from vofp_plugin.dataio.noise import noise_files
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, stable_shuffle, write_splits
 
 logger = get_logger(__name__)
@@ -42,11 +43,18 @@ WORDS = (*KEYWORDS, *OTHER_WORDS.split())
 # SpeechBrain's recipe for 12 classes: both are 10 % of the number of keyword utterances
 UNKNOWN_FRACTION = 0.1
 SILENCE_FRACTION = 0.1
-CUT = 16000  # samples of a cut of noise: 1 s at 16 kHz
+CUT = 1.0  # s, of a cut of noise
 
 
 def prepare_google_speech_commands(
-    data_folder, save_folder, classes="all", fold=0, num_folds=5, download=False, skip_prep=False
+    data_folder,
+    save_folder,
+    classes="all",
+    fold=0,
+    num_folds=5,
+    sample_rate=16000,
+    download=False,
+    skip_prep=False,
 ):
     """Writes train.csv, valid.csv and test.csv, disjoint by speaker.
 
@@ -67,6 +75,8 @@ def prepare_google_speech_commands(
         Which speaker fold is tested; None takes the official lists, on a complete copy only.
     num_folds : int
         Number of speaker folds.
+    sample_rate : int
+        Of every file, in Hz.
     download : bool
         Fetch v0.02 (2.4 GB) if the data folder has no utterances.
     skip_prep : bool
@@ -89,6 +99,7 @@ def prepare_google_speech_commands(
         "classes": classes,
         "fold": fold,
         "num_folds": num_folds,
+        "sample_rate": sample_rate,
     }
     if is_prepared(save_folder, options):
         return
@@ -106,10 +117,11 @@ def prepare_google_speech_commands(
     rows = utterance_rows(
         [(path, speaker_of(path), command, path.parent.name) for path, command in chosen],
         data_folder,
+        sample_rate,
     )
     if classes == 12:
         num_keywords = sum(row["command"] != UNKNOWN for row in rows)
-        rows += silence_rows(data_folder, num_keywords)
+        rows += silence_rows(data_folder, num_keywords, sample_rate)
     write_splits(rows, save_folder, fold or 0, num_folds, speakers=official)
     mark_prepared(save_folder, options)
 
@@ -122,6 +134,7 @@ def find_utterances(data_folder):
         for path in entries
         if "_nohash_" in path.name and path.suffix.lower() in AUDIO_SUFFIXES
     ]
+    _tell_of_folders(data_folder, {path.parent for path in utterances})
     others = sorted({*entries} - {*utterances})
     if others:
         logger.warning(
@@ -130,6 +143,18 @@ def find_utterances(data_folder):
             others[0],
         )
     return utterances
+
+
+def _tell_of_folders(data_folder, words):
+    """Says which folders give no utterance; that of noises needs to give none."""
+    folders = {path for path in Path(data_folder).glob("[!.]*") if path.is_dir()}
+    names = sorted(path.name for path in folders - words if path.name != NOISE_FOLDER)
+    if names:
+        logger.warning(
+            "Left out, folders without utterances or with _ in front: %s. To have one as a word, "
+            "give it a name without _, and files SPEAKER_nohash_N.wav (or .flac).",
+            some(names),
+        )
 
 
 def speaker_of(path):
@@ -163,21 +188,20 @@ def choose_utterances(utterances, classes):
     return chosen
 
 
-def silence_rows(data_folder, num_keywords):
+def silence_rows(data_folder, num_keywords, sample_rate):
     """Rows of cuts of background noise that never overlap.
 
     The first half of every noise is for training, the second one for validation and test, as in
     `vofp_plugin.dataio.noise.load_noises`: so no noise is asked that was added in training.
     """
-    cuts = {"train": {}, "asked": {}}
-    paths = (data_folder / NOISE_FOLDER).glob("*")
-    for path in sorted(path for path in paths if path.suffix in AUDIO_SUFFIXES):
-        noise = utterance_row(path, data_folder, SILENCE, SILENCE)
+    cuts, length = {"train": {}, "asked": {}}, round(CUT * sample_rate)
+    files = [(path, SILENCE, SILENCE) for path in noise_files(data_folder / NOISE_FOLDER)]
+    for noise in utterance_rows(files, data_folder, sample_rate):
         middle = (noise["stop"] + 1) // 2
         for part, start, stop in (("train", 0, middle), ("asked", middle, noise["stop"])):
-            for begin in range(start, stop - CUT + 1, CUT):
-                cut = {"ID": f"{noise['ID']}_{begin}", "start": begin, "stop": begin + CUT}
-                cuts[part][cut["ID"]] = {**noise, **cut, "duration": 1.0}
+            for begin in range(start, stop - length + 1, length):
+                cut = {"ID": f"{noise['ID']}_{begin}", "start": begin, "stop": begin + length}
+                cuts[part][cut["ID"]] = {**noise, **cut, "duration": CUT}
     num_rows = round(SILENCE_FRACTION * num_keywords)
     train, asked = (
         stable_shuffle(cuts[part])[: max(fewest, round(share * num_rows))]

@@ -7,7 +7,9 @@ from vofp_plugin.dataio.manifests import utterance_rows
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, write_splits
 
 
-def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, skip_prep=False):
+def prepare_synthetic_commands(
+    data_folder, save_folder, fold=0, num_folds=5, sample_rate=16000, skip_prep=False
+):
     """Writes train.csv, valid.csv and test.csv by speaker folds over all voices.
 
     Arguments
@@ -20,6 +22,8 @@ def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, sk
         Which speaker fold is tested.
     num_folds : int
         Number of speaker folds.
+    sample_rate : int
+        Of the corpus, in Hz.
     skip_prep : bool
         Do nothing: the manifests are there.
 
@@ -39,10 +43,11 @@ def prepare_synthetic_commands(data_folder, save_folder, fold=0, num_folds=5, sk
         "data_folder": str(data_folder.resolve()),
         "fold": fold,
         "num_folds": num_folds,
+        "sample_rate": sample_rate,
     }
-    utterances = make_corpus(data_folder)
+    utterances = make_corpus(data_folder, sample_rate=sample_rate)
     if is_prepared(save_folder, options):
         return
-    rows = utterance_rows(utterances, data_folder)
+    rows = utterance_rows(utterances, data_folder, sample_rate)
     write_splits(rows, save_folder, fold, num_folds)
     mark_prepared(save_folder, options)

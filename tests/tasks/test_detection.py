@@ -5,6 +5,13 @@ import math
 import pytest
 import torch
 
+from vofp_plugin.dataio.episodes import Episode
+from vofp_plugin.lobes.baselines.shared import SharedModel
+from vofp_plugin.lobes.detection_head import AmortizedHead, DetectionHead
+from vofp_plugin.lobes.detector import Detector
+from vofp_plugin.lobes.enrollment import Enrollment
+from vofp_plugin.lobes.models.ds_cnn import DSCNN
+from vofp_plugin.lobes.models.trunk import Trunk
 from vofp_plugin.tasks.detection import (
     LEFT_OUT,
     OTHER_BOTH,
@@ -12,6 +19,7 @@ from vofp_plugin.tasks.detection import (
     OTHER_WORD,
     TARGET,
     Claims,
+    DetectionTask,
     pairwise_loss,
     prototype_softmax,
 )
@@ -86,3 +94,68 @@ def test_nothing_to_accept_gives_zero_with_a_gradient(loss):
     value = loss(scores, none, ~none)
     value.backward()
     assert value == 0 and not scores.grad.any()
+
+
+def made_up_episode(num_speakers=3, shots=2, num_queries=2):
+    """An episode whose first speaker has one utterance less, and whose last one none."""
+    lens = torch.ones(num_speakers, shots)
+    lens[0, 1] = lens[-1] = 0
+    sizes = (num_speakers, shots + num_queries)
+    feats, labels = torch.randn(*sizes, 31, 40), torch.randint(0, 4, sizes)
+    return Episode(
+        Enrollment(feats[:, :shots], lens, labels[:, :shots]),
+        Enrollment(feats[:, shots:], torch.ones(num_speakers, num_queries), labels[:, shots:]),
+        torch.ones(num_speakers, num_queries).bool(),
+    )
+
+
+def made_up_model(head=DetectionHead):
+    trunk = Trunk(DSCNN(num_classes=4, channels=8, num_blocks=1))
+    return Detector(trunk, head(trunk.embedding_size, code_size=6))
+
+
+def test_every_utterance_is_asked_as_every_target_but_what_enrolls_it():
+    kind = DetectionTask().predict(made_up_model(), made_up_episode()).claims.kind
+    same, other, out = TARGET, OTHER_SPEAKER, LEFT_OUT
+    assert kind.tolist() == [
+        [out, out, same, same, other, other, other, other, out, out, other, other],
+        [other, out, other, other, out, out, same, same, out, out, other, other],
+        [out] * 12,
+    ]
+
+
+def test_silence_is_nobodys_claim():
+    episode = made_up_episode()
+    spoken = episode.spoken.clone()
+    spoken[1, 0] = False
+    kind = DetectionTask().predict(made_up_model(), episode._replace(spoken=spoken)).claims.kind
+    assert (kind[:, 6] == LEFT_OUT).all()
+
+
+@pytest.mark.parametrize("head", [DetectionHead, AmortizedHead])
+def test_objective_trains_trunk_and_head(head):
+    task, model, episode = DetectionTask(), made_up_model(head), made_up_episode()
+    heard = task.predict(model, episode)
+    terms = task.objective(heard, episode)
+    terms["loss"].backward()
+    names = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert names == []
+    total = terms["nll"] + 0.5 * (terms["prototype"] + terms["pairwise"] + terms["kl"] / 12)
+    torch.testing.assert_close(terms["loss"], total)
+
+
+def test_answers_are_words():
+    output, labels = torch.randn(3, 5), torch.arange(3)
+    log_probs, targets = DetectionTask().answers(output, labels)
+    assert log_probs.shape == (3, 4) and targets is labels
+
+
+@pytest.mark.parametrize("setting", [{"rule": "anyone"}, {"weight": -1.0}, {"beta": -1.0}])
+def test_bad_settings_are_refused(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        DetectionTask(**setting)
+
+
+def test_model_without_a_head_is_refused():
+    with pytest.raises(ValueError, match="expected a Detector"):
+        DetectionTask().check(SharedModel(DSCNN(num_classes=4)))

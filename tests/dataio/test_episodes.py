@@ -244,3 +244,8 @@ def test_twins_are_drawn_as_another_voice():
     assert [names[3], names[4]] == [names[0], names[1]] and len(set(names.values())) == 3
     with pytest.raises(ValueError, match="Got 3 twins"):
         EpisodeBatchSampler(speakers, shape, num_episodes=1, twins=3)
+
+
+def test_every_utterance_may_have_a_room_of_its_own():
+    for episode in make_sampler(num_episodes=2, own_rooms=True):
+        assert len({item.room for item in episode}) == len(episode)

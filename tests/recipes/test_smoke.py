@@ -29,7 +29,8 @@ SHARED = {("shared", 0)}
 ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
-DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean")
+DETECTORS = ("two_covariance", "cosine", "amortized")  # of the target speaker
+DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean", *DETECTORS)
 CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 

@@ -168,6 +168,8 @@ class EpisodeBatchSampler(Sampler):
         Share of speakers drawn without enrollment.
     elsewhere : float
         Share of speakers who enroll in another room than they are asked in.
+    own_rooms : bool
+        Whether every utterance is in a room of its own, wherever the others of its speaker are.
     twins : int
         Speakers of an episode who are drawn once more, as another voice: of those
         `VirtualSpeaker` makes people who differ from them by nothing but the vocal tract.
@@ -195,6 +197,7 @@ class EpisodeBatchSampler(Sampler):
         min_shots=1,
         none_fraction=0.1,
         elsewhere=0.0,
+        own_rooms=False,
         twins=0,
         seed=0,
         rank=0,
@@ -209,6 +212,7 @@ class EpisodeBatchSampler(Sampler):
         self.min_shots = min(min_shots, shape.max_shots)
         self.none_fraction = none_fraction
         self.elsewhere = elsewhere
+        self.own_rooms = own_rooms
         self.twins = twins
         self.seed = seed
         self.rank = rank
@@ -240,11 +244,14 @@ class EpisodeBatchSampler(Sampler):
         for _ in range(self.num_episodes):
             names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
-            yield [
+            items = [
                 item
                 for voice, name in enumerate(names)
                 for item in self._speaker(name, voice, shots, generator, rooms)
             ]
+            if self.own_rooms:
+                items = [item._replace(room=room) for room, item in enumerate(items)]
+            yield items
 
     def _names(self, generator):
         """Speakers of an episode, each as often as any other, give or take once."""

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal
 from torch.nn.functional import linear, normalize
 
-from vofp_plugin.nnet.layers import WeightInjectedLinear
+from vofp_plugin.nnet.injection import inject_, injected
 from vofp_plugin.nnet.posterior import DiagonalGaussian
 from vofp_plugin.nnet.two_covariance import speaker_posterior, speaker_weights, with_squares
 
@@ -95,12 +95,12 @@ def test_more_utterances_narrow_the_posterior():
 def test_injected_layer_answers_as_a_layer_for_each_speaker():
     x, precision = utterances()
     weights, queries = weights_of(x, precision), torch.randn(6, 5).double()
-    layer = torch.nn.Linear(10, 1).double()
-    layer.__class__ = WeightInjectedLinear
-    layer.injected_weights = weights
+    layer = inject_(torch.nn.Linear(10, 1).double(), ["*"])
+    with injected(layer, weights):
+        answers = layer(with_squares(queries))
     merged = []
     for n in range(3):
         plain = torch.nn.Linear(10, 1).double()
         plain.load_state_dict({name: weight[n] for name, weight in weights.items()})
         merged.append(plain(with_squares(queries[2 * n : 2 * n + 2])))
-    torch.testing.assert_close(layer(with_squares(queries)), torch.cat(merged))
+    torch.testing.assert_close(answers, torch.cat(merged))

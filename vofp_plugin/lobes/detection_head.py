@@ -8,6 +8,7 @@ they differ in how a summary becomes weights.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from torch import nn
 from vofp_plugin.lobes.enrollment import Summary
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.nnet.injection import inject_, injected
+from vofp_plugin.nnet.modes import Residual
+from vofp_plugin.nnet.posterior import GaussianHead
 from vofp_plugin.nnet.two_covariance import speaker_weights, with_squares
 
 
@@ -231,8 +234,8 @@ class AmortizedHead(DetectionHead):
             self.detector,
             {"*": "full"},
             code_size=2 * self.code_size + 1,
-            prior_std=self.prior_std,
-            posterior_std=0.1 * self.prior_std,
+            mode=Residual(self.prior_std),
+            posterior=partial(GaussianHead, std=0.1 * self.prior_std),
         )
 
     def _posterior(self, summary):

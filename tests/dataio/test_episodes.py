@@ -234,3 +234,18 @@ def test_split_of_a_shape_without_enrollment():
     assert not enrollment.present.any()
     assert queries.feats.shape == (3, 5, 6, 2)
     assert queries.labels.flatten().tolist() == list(range(15))
+
+
+def test_twins_are_drawn_as_another_voice():
+    speakers = [name for name in "abcdef" for _ in range(4)]
+    shape = EpisodeShape(num_speakers=5, max_shots=1, num_queries=2)
+    (episode,) = EpisodeBatchSampler(speakers, shape, num_episodes=1, twins=2)
+    names = {item.voice: speakers[item.index] for item in episode}
+    assert [names[3], names[4]] == [names[0], names[1]] and len(set(names.values())) == 3
+    with pytest.raises(ValueError, match="Got 3 twins"):
+        EpisodeBatchSampler(speakers, shape, num_episodes=1, twins=3)
+
+
+def test_every_utterance_may_have_a_room_of_its_own():
+    for episode in make_sampler(num_episodes=2, own_rooms=True):
+        assert len({item.room for item in episode}) == len(episode)

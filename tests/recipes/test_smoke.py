@@ -29,7 +29,8 @@ SHARED = {("shared", 0)}
 ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
-DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean")
+DETECTORS = ("two_covariance", "cosine", "amortized")  # of the target speaker
+DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean", *DETECTORS)
 CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 
@@ -114,7 +115,8 @@ def check_front_end(section):
 
 
 def check_main_model(section):
-    log_probs = section["main_model"](torch.rand(2, 101, 40), torch.ones(2))
+    output = section["main_model"](torch.rand(2, 101, 40), torch.ones(2))
+    log_probs = output[0] if isinstance(output, tuple) else output  # a trunk gives both
     assert len(log_probs) == 2 and log_probs.shape[-1] == section["num_classes"]
 
 

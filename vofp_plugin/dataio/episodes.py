@@ -168,6 +168,11 @@ class EpisodeBatchSampler(Sampler):
         Share of speakers drawn without enrollment.
     elsewhere : float
         Share of speakers who enroll in another room than they are asked in.
+    own_rooms : bool
+        Whether every utterance is in a room of its own, wherever the others of its speaker are.
+    twins : int
+        Speakers of an episode who are drawn once more, as another voice: of those
+        `VirtualSpeaker` makes people who differ from them by nothing but the vocal tract.
     seed : int
     rank : int
         Of this process, when several train together; each draws its own episodes.
@@ -192,6 +197,8 @@ class EpisodeBatchSampler(Sampler):
         min_shots=1,
         none_fraction=0.1,
         elsewhere=0.0,
+        own_rooms=False,
+        twins=0,
         seed=0,
         rank=0,
     ):
@@ -205,12 +212,19 @@ class EpisodeBatchSampler(Sampler):
         self.min_shots = min(min_shots, shape.max_shots)
         self.none_fraction = none_fraction
         self.elsewhere = elsewhere
+        self.own_rooms = own_rooms
+        self.twins = twins
         self.seed = seed
         self.rank = rank
         self.epoch = 0
         for name, share in {"none_fraction": none_fraction, "elsewhere": elsewhere}.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"Got {name} {share}; expected a share, from 0 to 1.")
+        if not 0 <= twins <= shape.num_speakers // 2:
+            raise ValueError(
+                f"Got {twins} twins in episodes of {shape.num_speakers} speakers; expected at most "
+                "half as many."
+            )
         if len(self.items) < 2:
             raise ValueError(
                 f"Got {len(self.items)} speakers to train on; expected at least 2. Use more data."
@@ -230,18 +244,22 @@ class EpisodeBatchSampler(Sampler):
         for _ in range(self.num_episodes):
             names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
-            yield [
+            items = [
                 item
                 for voice, name in enumerate(names)
                 for item in self._speaker(name, voice, shots, generator, rooms)
             ]
+            if self.own_rooms:
+                items = [item._replace(room=room) for room, item in enumerate(items)]
+            yield items
 
     def _names(self, generator):
         """Speakers of an episode, each as often as any other, give or take once."""
-        names, chosen = list(self.items), []
-        while len(chosen) < self.shape.num_speakers:
+        names, chosen, wanted = list(self.items), [], self.shape.num_speakers - self.twins
+        while len(chosen) < wanted:
             chosen += torch.randperm(len(names), generator=generator).tolist()
-        return [names[c] for c in chosen[: self.shape.num_speakers]]
+        chosen = chosen[:wanted] + chosen[: self.twins]
+        return [names[c] for c in chosen]
 
     def _speaker(self, name, voice, shots, generator, rooms):
         """Items of one speaker: max_shots enrollment places, then Q queries."""

@@ -1,0 +1,13 @@
+"""Target-speaker keyword spotting on synthetic commands: the target's command, nobody else's.
+
+> python train.py hparams/two_covariance.yaml
+
+Each YAML in hparams/ says what it is, and from which other one it starts.
+"""
+
+from synthetic_commands_prepare import prepare_synthetic_commands
+
+from vofp_plugin.runs.runner import main
+
+if __name__ == "__main__":
+    main(prepare_synthetic_commands)

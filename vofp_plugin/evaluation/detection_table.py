@@ -1,0 +1,188 @@
+"""Results of detection: error rates by kind of negative and K, with intervals over speakers."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vofp_plugin.evaluation.scores import MIN_SPEAKERS
+from vofp_plugin.tasks.det_curve import DetCurve
+from vofp_plugin.tasks.detection import KINDS, OTHER_SPEAKER, OTHER_WORD, RULES
+
+
+class TrialFacts(NamedTuple):
+    """What is known of M trials, as columns.
+
+    Arguments
+    ---------
+    kind : numpy.ndarray
+        Index in `KINDS`, (M,).
+    target : numpy.ndarray
+        Index of the enrolled speaker, (M,).
+    asked : numpy.ndarray
+        Index of the speaker of the query, (M,); both index the same names.
+
+    Example
+    -------
+    >>> facts = TrialFacts(np.array([0, 2]), np.array([0, 0]), np.array([0, 1]))
+    >>> facts.weights("verification")
+    array([1., 1.])
+    """
+
+    kind: np.ndarray
+    target: np.ndarray
+    asked: np.ndarray
+
+    @classmethod
+    def of(cls, trials, enrollments, manifest):
+        """Looks up the facts of a list of `Trial` that `check_trials` has let pass."""
+        speakers = {}
+
+        def number(utterance):
+            return speakers.setdefault(manifest[utterance]["spk_id"], len(speakers))
+
+        target = np.array([number(enrollments[trial.enrollment][0]) for trial in trials])
+        asked = np.array([number(trial.query) for trial in trials])
+        other_word = np.array(
+            [t.word is not None and t.word != manifest[t.query]["command"] for t in trials]
+        )
+        kind = OTHER_SPEAKER * (target != asked) + OTHER_WORD * other_word
+        return cls(kind, target, asked)
+
+    def accepted(self, rule):
+        """Which trials a detector by this rule of `RULES` is to accept, (M,), bool."""
+        return np.isin(self.kind, RULES[rule].accepted)
+
+    def weights(self, rule, kinds=None):
+        """How much each trial counts, (M,).
+
+        Every kind of false claim counts alike, and so does every target within a kind.
+
+        Arguments
+        ---------
+        rule : str
+            Of `RULES`.
+        kinds : iterable of int
+            Kinds of false claims that count; None for all that the rule rejects.
+        """
+        weights = np.zeros(len(self.kind))
+        for kind in {*RULES[rule].accepted, *(kinds or RULES[rule].rejected)}:
+            place = self.kind == kind
+            counts = np.bincount(self.target[place], minlength=self.target.max() + 1)
+            weights[place] = 1 / counts[self.target[place]] / max(1, np.sum(counts > 0))
+        return weights
+
+
+def detection_rows(scores, facts, rule, threshold, num_resamples=500):
+    """Makes the rows of a table: each kind of false claim and all, each K and all together.
+
+    Arguments
+    ---------
+    scores : dict
+        {K: scores of the M trials, (M,)}.
+    facts : TrialFacts
+    rule : str
+        Of `RULES`.
+    threshold : float
+        Chosen on validation speakers, one for all K: at it the actual error is taken.
+    num_resamples : int
+        Of speakers, for the interval of the equal error rate.
+
+    Returns
+    -------
+    list of dict
+        Rates from 0 to 1: "eer" with "low" and "high" (None below 20 speakers), "frr_at_1" and
+        "frr_at_01" (at 1 % and 0.1 % FAR), "min_dcf", and "far", "frr" and "actual", their mean,
+        at the threshold; besides "shots", "negatives" and "trials".
+
+    Example
+    -------
+    >>> facts = TrialFacts(np.array([0, 2, 0, 2]), np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
+    >>> rows = detection_rows({1: np.array([2.0, 0.0, 3.0, 1.0])}, facts, "verification", 0.5)
+    >>> rows[0]["negatives"], rows[0]["eer"], rows[0]["actual"]
+    ('other speaker', 0.0, 0.25)
+    """
+    present = [kind for kind in RULES[rule].rejected if (facts.kind == kind).any()]
+    together = {**scores, "all": np.concatenate(list(scores.values()))}
+    repeated = TrialFacts(*(np.tile(column, len(scores)) for column in facts))
+    rows = []
+    for kinds in [*([kind] for kind in present), present]:
+        name = KINDS[kinds[0]] if len(kinds) == 1 else "all kinds"
+        for shots, values in together.items():
+            asked = repeated if shots == "all" else facts
+            row = _row(values, asked, rule, kinds, threshold, num_resamples)
+            rows.append({"shots": shots, "negatives": name, **row})
+    return rows
+
+
+def _row(scores, facts, rule, kinds, threshold, num_resamples):
+    weights, accepted = facts.weights(rule, kinds), facts.accepted(rule)
+    curve = DetCurve.of(scores, accepted, weights)
+    far, frr = curve.at(threshold)
+    low, high = interval(resampled_errors(scores, facts, rule, kinds, num_resamples))
+    return {
+        "trials": int(np.sum(weights > 0)),
+        "eer": curve.equal_error()[0],
+        "low": low,
+        "high": high,
+        "frr_at_1": curve.frr_at(0.01)[0],
+        "frr_at_01": curve.frr_at(0.001)[0],
+        "min_dcf": curve.min_dcf()[0],
+        "far": far,
+        "frr": frr,
+        "actual": (far + frr) / 2,
+    }
+
+
+def resampled_errors(scores, facts, rule, kinds=None, num_resamples=500, seed=0):
+    """Equal error rates of resampled speakers, who count as targets and as impostors alike.
+
+    Two systems on the same trials are resampled alike, so differences are paired.
+
+    Arguments
+    ---------
+    scores : numpy.ndarray
+        (M,).
+    facts : TrialFacts
+    rule : str
+        Of `RULES`.
+    kinds : iterable of int
+        Kinds of false claims that count; None for all that the rule rejects.
+    num_resamples : int
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_resamples,), or (0,) where fewer than 20 speakers are targets.
+    """
+    num_speakers = max(facts.target.max(), facts.asked.max()) + 1
+    if len(np.unique(facts.target)) < MIN_SPEAKERS:
+        return np.zeros(0)
+    weights, accepted = facts.weights(rule, kinds), facts.accepted(rule)
+    order = np.argsort(scores)
+    order = order[weights[order] > 0]
+    sorted_scores, sorted_accepted, weights = scores[order], accepted[order], weights[order]
+    target, asked = facts.target[order], facts.asked[order]
+    other = target != asked  # a speaker's own utterances are drawn with the speaker
+    generator = np.random.default_rng(seed)
+    errors = []
+    for _ in range(num_resamples):
+        drawn = generator.integers(0, num_speakers, num_speakers)
+        times = np.bincount(drawn, minlength=num_speakers)
+        resampled = weights * times[target] * np.where(other, times[asked], 1)
+        errors.append(DetCurve.of(sorted_scores, sorted_accepted, resampled).equal_error()[0])
+    return np.array(errors)
+
+
+def interval(resampled, level=0.95):
+    """Percentile interval of resampled values; (None, None) where there is none.
+
+    Example
+    -------
+    >>> interval(np.arange(41.0)), interval(np.zeros(0))
+    ((1.0, 39.0), (None, None))
+    """
+    if not len(resampled):
+        return None, None
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low.round(9)), float(high.round(9))

@@ -145,9 +145,13 @@ class DetectionHead(nn.Module):
         return with_squares(codes)
 
     def _make_parameters(self):
-        # Codes have length 1, so a dimension varies by 1 / D: the scale makes that about 1.
-        self.log_scale = nn.Parameter(torch.tensor(math.log(self.code_size) / 2))
-        self.log_precision = nn.Parameter(torch.zeros(self.code_size))
+        # At first a score is 2 (K = 1) to 9 (K = 5) times the cosine: dimensions of untrained codes
+        # tell nearly the same, and counting each of them as evidence would be overconfident.
+        precision = 2 / self.code_size
+        self.log_precision = nn.Parameter(torch.full((self.code_size,), math.log(precision)))
+        # Codes have length 1, so a dimension varies by 1 / D: the scale makes that 1 + 1 / p.
+        spread = self.code_size * (1 + 1 / precision)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(spread) / 2))
 
     def _raw_weights(self, summary):
         """Weights of codes, of which the two-covariance model sees `scale` times the length."""

@@ -30,7 +30,7 @@ ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
 DETECTORS = ("two_covariance", "cosine", "amortized")  # of the target speaker
-DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean", *DETECTORS)
+DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean")
 CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 
@@ -40,6 +40,8 @@ def expected_of(system):
         return dict.fromkeys(CONDITIONS[:2], ENROLLED)
     if system.startswith("shared"):
         return dict.fromkeys(CONDITIONS, SHARED)
+    if system in DETECTORS:
+        return {"quiet": ENROLLED | BAD, "noise": ENROLLED, "own_noise": ENROLLED}
     enrolled = ENROLLED | (set() if system in DETERMINISTIC else SAMPLED)
     in_quiet = ("quiet", "quiet_enrollment")
     return {name: enrolled | BAD if name in in_quiet else enrolled for name in CONDITIONS}

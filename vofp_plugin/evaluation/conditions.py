@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS, BadCondition
-from vofp_plugin.augment.noise_condition import NoiseCondition
+from vofp_plugin.augment.noise_condition import NoiseCondition, OwnNoiseCondition
 from vofp_plugin.dataio import quality
 from vofp_plugin.dataio.features import cache_key, cached_array
 from vofp_plugin.dataio.noise import load_noises
@@ -87,8 +87,8 @@ def check_evaluation_keys(hparams):
         if condition is not None and not _is_condition(condition):
             raise ValueError(
                 f"Got the condition {name}: {condition}; expected {{}} for no noise, snr: [low, "
-                f"high] in dB, to which enrollment: {' or '.join(ENROLLED_IN)} may be added, or "
-                "null to leave it out."
+                f"high] in dB, to which enrollment: {' or '.join(ENROLLED_IN)} or per: utterance "
+                "may be added, or null to leave it out."
             )
     kinds, known = hparams["bad_enrollments"], (*UTTERANCE_KINDS, TWO_SPEAKERS)
     if not isinstance(kinds, list) or not set(map(str, kinds)) <= set(known):
@@ -153,8 +153,10 @@ def utterances_of(rows, hparams, classes, condition=None, load=load_utterances):
     return load(rows, labels, *place, condition)
 
 
-def _condition(rows, hparams, classes, noises, snr=None, enrollment=None):
+def _condition(rows, hparams, classes, noises, snr=None, enrollment=None, per=None):
     """A condition of the YAML; the enrollment is in the queries' noise, in another, or in none."""
+    if per is not None:
+        return _own_noise(rows, hparams, classes, noises, snr)
     if enrollment == "other_noise" and len(noises) < 2:
         raise ValueError(
             f"Got {len(noises)} noise; expected at least 2 for another kind of noise in the "
@@ -172,6 +174,15 @@ def _condition(rows, hparams, classes, noises, snr=None, enrollment=None):
     return Condition(queries, rooms if enrollment is None else rooms[1:] + rooms[:1])
 
 
+def _own_noise(rows, hparams, classes, noises, snr):
+    """Noise of its own in every utterance; where speakers enroll it is another one again."""
+    uses = ("query", "enrollment") if _enrolls(hparams) else ("query",)
+    made = [
+        utterances_of(rows, hparams, classes, OwnNoiseCondition(noises, snr, use)) for use in uses
+    ]
+    return Condition(made[0], made[-1:])
+
+
 def _enrolls(hparams):
     return "own" in hparams["modules"]["model"].enrollments
 
@@ -185,13 +196,16 @@ def _is_count(value):
 
 
 def _is_condition(value):
-    if not isinstance(value, dict) or value.keys() - {"snr", "enrollment"}:
+    if not isinstance(value, dict) or value.keys() - {"snr", "enrollment", "per"}:
         return False
     snr = value.get("snr")
     if snr is None:
         return not value
     ranged = isinstance(snr, list) and len(snr) == 2 and all(isinstance(x, Real) for x in snr)
-    return ranged and snr[0] <= snr[1] and value.get("enrollment") in (None, *ENROLLED_IN)
+    others = value.keys() - {"snr"}
+    known = others <= {"enrollment"} and value.get("enrollment") in (None, *ENROLLED_IN)
+    own = others == {"per"} and value["per"] == "utterance"
+    return ranged and snr[0] <= snr[1] and (known or own)
 
 
 def load_bad_utterances(rows, labels, front_end, cache_folder, condition):

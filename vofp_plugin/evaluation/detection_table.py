@@ -114,6 +114,50 @@ def detection_rows(scores, facts, rule, threshold, num_resamples=500):
     return rows
 
 
+COLUMNS = {  # of the table of a report
+    "frr_at_1": "FRR at 1 % FAR",
+    "frr_at_01": "FRR at 0.1 % FAR",
+    "actual": "Actual error",
+    "far": "its FAR",
+    "frr": "its FRR",
+}
+
+
+def detection_section(detection):
+    """Markdown of the rows of a run's detection, in percent; minDCF is a cost.
+
+    Arguments
+    ---------
+    detection : dict
+        "rule", "decision" and "rows", those of `detection_rows` with `condition` and `enrollment`.
+
+    Returns
+    -------
+    str
+    """
+    head = ["Condition", "Enrollment", "K", "False claims", "EER", *COLUMNS.values(), "minDCF"]
+    lines = [head, ["---"] * 4 + ["---:"] * (len(head) - 4)]
+    lines += [_cells(row) for row in detection["rows"]]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"Rule: {detection['rule']}. In percent; in brackets the 95 % interval over speakers, who "
+        "are resampled as targets and as impostors. Every kind of false claim counts alike, and "
+        "every target within it. The actual error is the mean of both errors at the threshold "
+        f"{detection['decision']['threshold']:.3f}, chosen on validation speakers for all K. "
+        "Stranger: another speaker's enrollment in place of the target's. None: words alone, the "
+        f"speaker's score is 0 and rejects nobody.\n\n{table}"
+    )
+
+
+def _cells(row):
+    eer = f"{100 * row['eer']:.2f}"
+    if row["low"] is not None:
+        eer = f"{eer} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"
+    rates = [f"{100 * row[key]:.2f}" for key in COLUMNS]
+    place = [row["condition"], row["enrollment"], str(row["shots"]), row["negatives"]]
+    return [*place, eer, *rates, f"{row['min_dcf']:.4f}"]
+
+
 def _row(scores, facts, rule, kinds, threshold, num_resamples):
     weights, accepted = facts.weights(rule, kinds), facts.accepted(rule)
     curve = DetCurve.of(scores, accepted, weights)

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+from scipy.stats import norm
 
 from vofp_plugin.evaluation.scores import SUBSETS
 from vofp_plugin.utils.files import whole_file
@@ -157,6 +158,35 @@ def plot_reliability(bins):
         panel.set(title=f"Condition: {condition}", xlabel="Confidence (%)", xlim=(0, 102))
         panel.set_ylabel("Accuracy - confidence (points)")
     _add_legend(figure, panels)
+    return figure
+
+
+def plot_det(curves):
+    """Detection error trade-off, both axes by normal deviates, one panel per condition.
+
+    Arguments
+    ---------
+    curves : list of dict
+        `condition`, `shots` and `points`, (FAR, FRR) each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+    """
+    if not curves:
+        return None
+    conditions = list(dict.fromkeys(curve["condition"] for curve in curves))
+    figure, panels = _panels(len(conditions))
+    ticks = np.array([0.001, 0.01, 0.05, 0.2, 0.5])
+    for panel, condition in zip(panels, conditions, strict=True):
+        shown = [curve for curve in curves if curve["condition"] == condition]
+        for color, curve in zip(COLORS, shown, strict=False):
+            x, y = norm.ppf(np.clip(np.array(curve["points"]).T, 5e-4, 0.6))
+            panel.plot(x, y, color=color, label=f"K = {curve['shots']}")
+        panel.set_xticks(norm.ppf(ticks), [f"{100 * tick:g}" for tick in ticks])
+        panel.set_yticks(norm.ppf(ticks), [f"{100 * tick:g}" for tick in ticks])
+        panel.set(title=condition, xlabel="False acceptances (%)", ylabel="False rejections (%)")
+        panel.legend()
     return figure
 
 

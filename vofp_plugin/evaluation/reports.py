@@ -6,8 +6,10 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from vofp_plugin.evaluation.detection_table import detection_section
 from vofp_plugin.evaluation.plots import (
     plot_accuracy,
+    plot_det,
     plot_reliability,
     plot_speakers,
     plot_training,
@@ -156,8 +158,12 @@ def write_report(metrics, folder):
         "training": plot_training((metrics.get("training") or {}).get("epochs", [])),
         "reliability": _plot_reliability([metrics], ("shared", "none", "own", "stranger")),
     }
+    sections = {}
+    if metrics.get("detection"):
+        figures["det"] = plot_det(metrics["detection"]["curves"])
+        sections["Detection"] = detection_section(metrics["detection"])
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
-    return _write_page(folder / "report.md", title, _facts(metrics), rows, figures)
+    return _write_page(folder / "report.md", title, _facts(metrics), rows, figures, sections)
 
 
 def write_comparison(runs, folder, reference=None):
@@ -277,12 +283,13 @@ def _write_json(path, content):
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _write_page(path, title, facts, rows, figures):
+def _write_page(path, title, facts, rows, figures, sections=None):
     figures = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in figures.items():
         save_figure(figure, path.parent / f"{name}.png")
     parts = [f"# {title}", "\n".join(f"- {name}: {fact}" for name, fact in facts.items())]
     parts += ["## At the largest K", headline_table(rows) + "\n" + NOTICE]
+    parts += [f"## {name}\n\n{text}" for name, text in (sections or {}).items()]
     parts += [f"![{name}]({name}.png)" for name in figures]
     parts += ["## All rows", comparison_table(rows)]
     with whole_file(path) as partial:

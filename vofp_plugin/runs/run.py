@@ -46,6 +46,7 @@ READ_KEYS = (
     "start_folder",
     "start_checkpoint",
     "start_classes",
+    "detection",
     *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )

@@ -7,6 +7,7 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.evaluation.sweep import load_sweep
+from vofp_plugin.runs.detection import ask_trials, detect
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -46,9 +47,12 @@ def test(run):
     run.begin(classes, folder)
     metrics = {**run.describe({"test": rows}), "settings": settings_of_training(run)}
     draws, conditions = run.test_data(rows, classes)
+    asked = ask_trials(run.hparams, rows, classes, folder)
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
-    evaluate(run.brain(), draws, conditions, metrics)
+    brain = run.brain()
+    evaluate(brain, draws, conditions, metrics)
+    metrics |= detect(brain, run.hparams, asked, conditions, classes)
     return metrics, folder
 
 

@@ -11,6 +11,7 @@ from vofp_plugin.dataio.utterances import train_dataset
 from vofp_plugin.evaluation.conditions import Condition, evaluation_data, utterances_of
 from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
+from vofp_plugin.runs.detection import ask_trials, decide, detect
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -56,11 +57,14 @@ def train(run, prepare):
     start_main_model(run.hparams, manifests, classes)
     metrics = {**run.describe(manifests), "settings": made_by(run)}
     draws, conditions = run.test_data(manifests["test"], classes)  # before it takes hours to fail
+    asked = ask_trials(run.hparams, manifests["test"], classes, folder)
     brain = run.brain()
     _fit(brain, run.hparams, manifests, classes)
     if run.adapts:
         metrics["sweep"] = _sweep(brain, run.hparams, manifests["valid"], classes)
+    decide(brain, run.hparams, manifests["valid"], classes)
     evaluate(brain, draws, conditions, metrics)
+    metrics |= detect(brain, run.hparams, asked, conditions, classes)
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
     return metrics, folder

@@ -1,7 +1,5 @@
 """Evaluation of detection: trials, the decision on validation speakers, errors on the test's."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -12,8 +10,6 @@ from vofp_plugin.evaluation.trial_lists import (
     read_enrollments,
     read_trials,
     single_enrollments,
-    write_enrollments,
-    write_trials,
 )
 from vofp_plugin.evaluation.trial_set import TrialSet
 from vofp_plugin.lobes.decision import Decision
@@ -111,10 +107,10 @@ class DetectionEvaluation:
         if self.test_enrollments is not None:
             enrollments = read_enrollments(self.test_enrollments)
         asked = TrialSet.of(trials, enrollments, rows, shots)
-        asked.check_labels(self.rule)
-        asked.strangers()
         if self.asks_words:
             asked.words(classes)
+        asked.check_labels(self.rule)
+        asked.strangers()
         return asked
 
     def scores(self, model, condition, asked, shots, classes):
@@ -149,7 +145,7 @@ class DetectionEvaluation:
     def rows(self, scores, facts, decision):
         """Rows of one condition: those of `detection_rows`, of each kind of enrollment."""
         rows = []
-        for enrollment in ENROLLMENTS:
+        for enrollment in dict.fromkeys(kind for kind, _ in scores):
             log_odds = {
                 shots: decision(values).numpy()
                 for (kind, shots), values in scores.items()
@@ -171,9 +167,3 @@ class DetectionEvaluation:
                 curve = DetCurve.of(decision(values).numpy(), accepted, weights)
                 curves[shots] = [(float(far), curve.frr_at(far)[0]) for far in POINTS]
         return curves
-
-
-def write_trial_set(asked, folder, name):
-    """Writes `NAME_trials.txt` and `NAME_enrollments.txt`, which can be given to another run."""
-    write_trials(asked.trials, Path(folder) / f"{name}_trials.txt")
-    write_enrollments(asked.enrollments, Path(folder) / f"{name}_enrollments.txt")

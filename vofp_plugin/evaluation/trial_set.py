@@ -1,12 +1,13 @@
 """Trial set: a trial list that was checked against a manifest, as places of its rows."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from vofp_plugin.dataio.manifests import some
 from vofp_plugin.evaluation.detection_table import TrialFacts
-from vofp_plugin.evaluation.trial_lists import check_trials
+from vofp_plugin.evaluation.trial_lists import check_trials, write_enrollments, write_trials
 from vofp_plugin.tasks.detection import RULES
 
 
@@ -66,6 +67,11 @@ class TrialSet(NamedTuple):
             [manifest[names[0]]["spk_id"] for names in first],
             np.array([[place[name] for name in names] for names in first]),
         )
+
+    def write(self, folder, name):
+        """Writes `NAME_trials.txt` and `NAME_enrollments.txt`, which another run can be given."""
+        write_trials(self.trials, Path(folder) / f"{name}_trials.txt")
+        write_enrollments(self.enrollments, Path(folder) / f"{name}_enrollments.txt")
 
     def check_labels(self, rule):
         """Refuses a list whose labels are not those that the manifest gives by a rule of `RULES`.

@@ -5,56 +5,69 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.conditions import evaluation_data
-from vofp_plugin.evaluation.detection import write_trial_set
 from vofp_plugin.lobes.decision import Decision
 
 DECISION_FILE = "decision.json"
 
 
-def ask_trials(hparams, rows, classes, folder):
-    """Makes and writes down the trials of a test, so that bad input fails before the training.
+def ask_trials(hparams, manifests, classes):
+    """Makes and checks the trials of a run, so that bad input fails before anything is computed.
 
     Arguments
     ---------
     hparams : dict
         With the key `detection`, or without it where nobody is detected.
-    rows : list of dict
-        Of the test manifest.
+    manifests : dict
+        {split: rows}, with "test" and, before a training, "valid".
     classes : CategoricalEncoder
-    folder : str or Path
-        Of the results.
 
     Returns
     -------
-    TrialSet or None
+    dict
+        {split: TrialSet}, or {} where nobody is detected.
     """
     evaluation = hparams.get("detection")
     if evaluation is None:
-        return None
-    asked = evaluation.asked(rows, hparams["test_shots"], hparams["min_queries"], classes)
-    if if_main_process():
-        write_trial_set(asked, folder, "test")
+        return {}
+    place = hparams["test_shots"], hparams["min_queries"]
+    asked = {"test": evaluation.asked(manifests["test"], *place, classes)}
+    if "valid" in manifests:
+        asked["valid"] = evaluation.drawn(manifests["valid"], *place)
     return asked
 
 
-def decide(brain, hparams, rows, classes):
-    """Finds the decision on trials of validation speakers, and keeps it in the run's folder."""
-    evaluation = hparams.get("detection")
-    if evaluation is None:
+def write_trials_of(asked, folder):
+    """Writes the trials of {split: TrialSet} into a folder, before any is scored."""
+    if if_main_process():
+        for split, trial_set in asked.items():
+            trial_set.write(folder, split)
+
+
+def decide(brain, hparams, asked, rows, classes):
+    """Finds the decision on trials of validation speakers, and keeps it in the run's folder.
+
+    Arguments
+    ---------
+    brain : PersonalizedBrain
+    hparams : dict
+    asked : dict
+        From `ask_trials`; nothing is done where it is empty.
+    rows : list of dict
+        Of the validation manifest.
+    classes : CategoricalEncoder
+    """
+    if not asked:
         return
-    shots = hparams["test_shots"]
-    asked = evaluation.drawn(rows, shots, hparams["min_queries"])
+    evaluation, shots = hparams["detection"], hparams["test_shots"]
     _, conditions = evaluation_data(hparams, rows, classes, num_draws=1)
     brain.on_evaluate_start()
     scores = []
     for condition in conditions.values():
-        every = evaluation.scores(brain.modules.model, condition, asked, shots, classes)
+        every = evaluation.scores(brain.modules.model, condition, asked["valid"], shots, classes)
         scores += [every["own", k] for k in shots]
-    decision = evaluation.decide(scores, asked.facts)
+    decision = evaluation.decide(scores, asked["valid"].facts)
     if if_main_process():
-        folder = Path(hparams["output_folder"])
-        write_trial_set(asked, folder, "valid")
-        decision.save(folder / DECISION_FILE)
+        decision.save(Path(hparams["output_folder"]) / DECISION_FILE)
 
 
 def detect(brain, hparams, asked, conditions, classes):
@@ -65,7 +78,7 @@ def detect(brain, hparams, asked, conditions, classes):
     brain : PersonalizedBrain
         With its last checkpoint loaded.
     hparams : dict
-    asked : TrialSet or None
+    asked : dict
         From `ask_trials`.
     conditions : dict
         {name: Condition} of the test manifest.
@@ -76,18 +89,18 @@ def detect(brain, hparams, asked, conditions, classes):
     dict
         {"detection": {"rule", "decision", "rows", "curves"}}, or {} where nobody is detected.
     """
-    if asked is None:
+    if not asked:
         return {}
-    evaluation = hparams["detection"]
+    evaluation, trials = hparams["detection"], asked["test"]
     decision = Decision.load(Path(hparams["output_folder"]) / DECISION_FILE)
     rows, curves = [], []
     for name, condition in conditions.items():
         scores = evaluation.scores(
-            brain.modules.model, condition, asked, hparams["test_shots"], classes
+            brain.modules.model, condition, trials, hparams["test_shots"], classes
         )
-        made = evaluation.rows(scores, asked.facts, decision)
+        made = evaluation.rows(scores, trials.facts, decision)
         rows += [{"condition": name, **row} for row in made]
-        for shots, points in evaluation.curves(scores, asked.facts, decision).items():
+        for shots, points in evaluation.curves(scores, trials.facts, decision).items():
             curves.append({"condition": name, "shots": shots, "points": points})
     numbers = {"rule": evaluation.rule, "decision": decision.numbers()}
     return {"detection": {**numbers, "rows": rows, "curves": curves}}

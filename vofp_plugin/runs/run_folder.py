@@ -26,9 +26,21 @@ TEST_KEYS = (
     "test_annotation",
     "test_shots",
     "min_queries",
+    "test_trials",
+    "test_enrollments",
 )
 # What differs between runs of one system on one corpus, by which they are no other system.
-RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
+RUN_KEYS = (
+    "seed",
+    "fold",
+    "data_folder",
+    "start_folder",
+    "noise_folder",
+    "test_annotation",
+    "test_trials",
+    "test_enrollments",
+    *KEPT,
+)
 
 
 def check_new(folder):

@@ -7,7 +7,7 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.evaluation.sweep import load_sweep
-from vofp_plugin.runs.detection import ask_trials, detect
+from vofp_plugin.runs.detection import ask_trials, detect, write_trials_of
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -44,10 +44,11 @@ def test(run):
     classes = load_classes(class_file(run.hparams))
     check_classes(classes, {"test": rows}, run.hparams["task"])
     folder = annotation_folder(run.hparams)
+    asked = ask_trials(run.hparams, {"test": rows}, classes)
     run.begin(classes, folder)
+    write_trials_of(asked, folder)
     metrics = {**run.describe({"test": rows}), "settings": settings_of_training(run)}
     draws, conditions = run.test_data(rows, classes)
-    asked = ask_trials(run.hparams, rows, classes, folder)
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
     brain = run.brain()

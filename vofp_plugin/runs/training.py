@@ -11,7 +11,7 @@ from vofp_plugin.dataio.utterances import train_dataset
 from vofp_plugin.evaluation.conditions import Condition, evaluation_data, utterances_of
 from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
-from vofp_plugin.runs.detection import ask_trials, decide, detect
+from vofp_plugin.runs.detection import ask_trials, decide, detect, write_trials_of
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -53,16 +53,17 @@ def train(run, prepare):
     task = run.hparams["task"]
     classes = start_classes(run.hparams) or _class_list(task.classes(manifests["train"]))
     check_classes(classes, manifests, task)
+    asked = ask_trials(run.hparams, manifests, classes)
     run.begin(classes, folder)
+    write_trials_of(asked, folder)
     start_main_model(run.hparams, manifests, classes)
     metrics = {**run.describe(manifests), "settings": made_by(run)}
     draws, conditions = run.test_data(manifests["test"], classes)  # before it takes hours to fail
-    asked = ask_trials(run.hparams, manifests["test"], classes, folder)
     brain = run.brain()
     _fit(brain, run.hparams, manifests, classes)
     if run.adapts:
         metrics["sweep"] = _sweep(brain, run.hparams, manifests["valid"], classes)
-    decide(brain, run.hparams, manifests["valid"], classes)
+    decide(brain, run.hparams, asked, manifests["valid"], classes)
     evaluate(brain, draws, conditions, metrics)
     metrics |= detect(brain, run.hparams, asked, conditions, classes)
     if if_main_process():

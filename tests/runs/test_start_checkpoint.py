@@ -103,7 +103,10 @@ def test_class_list_with_one_class_on_each_line(tmp_path):
     assert read_class_list(path).lab2ind == {name: i for i, name in enumerate(CLASSES)}
 
 
-@pytest.mark.parametrize("text", ["", "up\n\ndown\n", "up\nup\n", "'up' => 0\n'down' => 2\n"])
+GAP = "'up' => 0\n'down' => 2\n================\n'starting_index' => 0\n"  # no class has index 1
+
+
+@pytest.mark.parametrize("text", ["", "up\n\ndown\n", "up\nup\n", GAP])
 def test_class_list_that_is_none(tmp_path, text):
     path = tmp_path / "classes.txt"
     path.write_text(text)

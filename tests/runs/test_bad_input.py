@@ -23,7 +23,15 @@ from vofp_plugin.runs.runner import main
 HPARAMS = RECIPES.parent / "hparams"
 BROKEN = f"{WORDS[1]}/{SPEAKERS[0]}_nohash_0.wav"
 # What a start leaves whatever comes of it: a log, and what was asked for.
-TRACES = {"log.txt", "env.log", "hyperparams.yaml", "runner.py", "classes.txt", "train_log.txt"}
+TRACES = {
+    "contents.json",
+    "log.txt",
+    "env.log",
+    "hyperparams.yaml",
+    "runner.py",
+    "classes.txt",
+    "train_log.txt",
+}
 
 
 @pytest.fixture
@@ -309,7 +317,7 @@ def test_folder_of_another_yaml_is_left_alone(refuse, run_folder):
     assert folder_contents(run_folder) == before
 
 
-ANOTHER_MODEL = "size mismatch.* made by another model or is damaged. Give another --output_folder"
+ANOTHER_MODEL = "does not fit the model .*size mismatch.* another --output_folder"
 
 
 def test_checkpoint_of_another_model(refuse, run_folder):
@@ -317,7 +325,7 @@ def test_checkpoint_of_another_model(refuse, run_folder):
     refuse(ANOTHER_MODEL, "--code_size=8")
 
 
-DAMAGED = "Cannot load the checkpoint in .*or is damaged. Give another --output_folder, or delete"
+DAMAGED = "Cannot read .*: it is damaged, .* train again, or give another folder"
 GARBAGE = b"\x80\x02garbage"
 
 

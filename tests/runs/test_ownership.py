@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import threading
 
@@ -108,7 +109,7 @@ def test_folder_that_cannot_be_written_is_told(tmp_path):
 def test_second_start_is_refused_before_it_writes(
     finished_run, google_corpus, cache_folder, tmp_path, options, owner
 ):
-    folder = finished_run if options else tmp_path / "run"
+    folder = shutil.copytree(finished_run, tmp_path / "run") if options else tmp_path / "run"
     with owned(folder / owner):
         before = folder_contents(folder)
         with pytest.raises(RuntimeError, match="belongs to process .*, which still runs"):

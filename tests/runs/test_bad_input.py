@@ -28,7 +28,7 @@ TRACES = {
     "log.txt",
     "env.log",
     "hyperparams.yaml",
-    "runner.py",
+    "run.py",
     "classes.txt",
     "train_log.txt",
 }
@@ -93,6 +93,9 @@ def nothing(folder):
         ("for a training; add --test_only", ("--test_annotation=test.csv", "--skip_prep=True")),
         ("CSV file .*train.csv does not exist. Prepare the data", ("--skip_prep=True",)),
         ("Found no .*classes.txt; --test_only needs the --output_folder", ("--test_only",)),
+        ("Got the device cuda:99, which cannot .* give --device=cpu", ("--device=cuda:99",)),
+        ("Got the device gpu, which cannot be used here", ("--device=gpu", "--test_only")),
+        ("Got data_folder 2024; expected a path", ("--data_folder=2024",)),
     ],
 )
 def test_refused_before_anything_is_written(refuse, message, options):
@@ -107,6 +110,7 @@ def test_refused_before_anything_is_written(refuse, message, options):
         ("seed: [1\n", "vofp.yaml or an override is no valid YAML"),
         ("{text}\nlearning_rate: 1\n", "keys that nothing reads: learning_rate. Remove them"),
         ("base: {path}\nbeeta: 1\n", "has keys that .* does not: beeta. Keys that exist"),
+        ("{text}\ndevice: cuda:99\n", "Got the device cuda:99, which cannot be used here"),
         ("{text}\ntest_only: True\n", "keys that nothing reads: test_only"),
         ("{text}\npersonalizer-lr: 0.1\n", "keys that nothing reads: personalizer-lr"),
         ("base: 'vofp.yaml'\n", "vofp.yaml is its own base"),

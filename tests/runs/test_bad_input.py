@@ -110,7 +110,7 @@ def test_refused_before_anything_is_written(refuse, message, options):
         ("seed: [1\n", "vofp.yaml or an override is no valid YAML"),
         ("{text}\nlearning_rate: 1\n", "keys that nothing reads: learning_rate. Remove them"),
         ("base: {path}\nbeeta: 1\n", "has keys that .* does not: beeta. Keys that exist"),
-        ("{text}\ndevice: cuda:99\n", "Got the device cuda:99, which cannot be used here"),
+        ("base: {path}\ndevice: cuda:99\n", "Got the device cuda:99, which cannot be used here"),
         ("{text}\ntest_only: True\n", "keys that nothing reads: test_only"),
         ("{text}\npersonalizer-lr: 0.1\n", "keys that nothing reads: personalizer-lr"),
         ("base: 'vofp.yaml'\n", "vofp.yaml is its own base"),

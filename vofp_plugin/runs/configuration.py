@@ -111,8 +111,8 @@ def parse_overrides(options):
     empty = [key for key, value in options.items() if not value.strip()]
     if empty:
         raise ValueError(
-            f"Got --{empty[0]} without a value on the command line; give one, or "
-            f"--{empty[0]}=null for none. Was a variable of the shell empty?"
+            f"Got --{empty[0]} without a value on the command line; expected one, or null where "
+            "none is meant. Was a variable of the shell empty?"
         )
     lines = [f"{key}: {value}" for key, value in options.items()]
     for line in lines:

@@ -135,7 +135,7 @@ def test_damaged_part_and_missing_part_are_named(trained):
     folder, main_model = trained
     (checkpoint,) = folder.glob("save/CKPT*")
     (checkpoint / "classifier.ckpt").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="Cannot read .*classifier.ckpt .*expected a state dict"):
+    with pytest.raises(ValueError, match="Cannot read .*classifier.ckpt .*damaged"):
         CheckpointStart(checkpoint).state(main_model)
     torch.save([1, 2], checkpoint / "classifier.ckpt")
     with pytest.raises(ValueError, match="classifier.ckpt holds list, not a state dict"):

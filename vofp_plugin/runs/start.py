@@ -240,9 +240,13 @@ def state_digest(state):
     True
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(state.items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:  # extra state of a module, such as the count of a normalization
+            inner = state_digest(value) if isinstance(value, dict) else repr(value)
+            digest.update(f"{name} {inner}".encode())
     return digest.hexdigest()
 
 
@@ -253,7 +257,7 @@ def _check_fit(expected, got, start):
     problems += [
         f"its {name} has the shape {tuple(got[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in got and got[name].shape != tensor.shape
+        if isinstance(tensor, torch.Tensor) and name in got and got[name].shape != tensor.shape
     ]
     if problems:
         more = f", and {len(problems) - 3} more like these" if len(problems) > 3 else ""

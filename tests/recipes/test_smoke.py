@@ -31,7 +31,8 @@ ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
 DETECTORS = ("two_covariance", "cosine", "amortized")  # of the target speaker
-DETERMINISTIC = ("vofp_delta", "film", "concatenation", "nearest_mean", *DETECTORS)
+
+DETERMINISTIC = ("vofp_delta", "film", "concatenation", "fine_tuned", "nearest_mean", *DETECTORS)
 CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 

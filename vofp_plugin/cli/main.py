@@ -1,6 +1,7 @@
 """The ``vofp`` command."""
 
 import argparse
+import os
 import sys
 
 
@@ -35,17 +36,30 @@ def _parser():
         description="Pair runs by speaker, print a table and write comparison.md, "
         "comparison.json and plots.",
     )
-    compare.add_argument("run_folders", nargs="+", metavar="RUN_FOLDER", help="with metrics.json")
-    compare.add_argument("--output_folder", required=True, help="where to write the comparison")
+    compare.add_argument(
+        "run_folders", nargs="+", type=_path, metavar="RUN_FOLDER", help="with metrics.json"
+    )
+    compare.add_argument(
+        "--output_folder", required=True, type=_path, help="where to write the comparison"
+    )
     compare.add_argument(
         "--reference",
         metavar="SYSTEM",
         help="what the other systems are compared with (default: that of the first run)",
     )
-    compare.add_argument("--record", metavar="CSV", help="also record the rows in this file")
+    compare.add_argument(
+        "--record", type=_path, metavar="CSV", help="also record the rows in this file"
+    )
     compare.add_argument("--label", help="name of the recorded rows, replacing earlier ones")
     compare.set_defaults(run=_compare)
     return parser
+
+
+def _path(text):
+    """A path as people type it: `~` is their home, and nothing is no path."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("got an empty text, expected a path")
+    return os.path.expanduser(text)
 
 
 def _compare(arguments):

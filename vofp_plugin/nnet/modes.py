@@ -23,6 +23,9 @@ class Residual:
     def __init__(self, prior_std=0.3):
         self.spread = standard_prior(prior_std)
 
+    def __repr__(self):
+        return f"{type(self).__name__}(prior_std={self.spread.std.item():g})"
+
     def prior(self, none_numbers):
         """Gives the prior of every number, around what stands for no enrollment (P,).
 

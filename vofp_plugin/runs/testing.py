@@ -11,7 +11,7 @@ from vofp_plugin.runs.detection import ask_trials, detect, write_trials_of
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
-    annotation_folder,
+    check_annotation,
     check_finished,
     check_settings,
     class_file,
@@ -33,20 +33,19 @@ def test(run):
     -------
     dict
         What `metrics.json` holds.
-    Path
-        Folder of the results, within that of the run.
     """
     check_finished(run.hparams, run.system)
     check_settings(run, tested=True)
     paths = manifest_paths(run.hparams["prepare"]["save_folder"])
-    rows = run.read_manifest(Path(run.hparams["test_annotation"] or paths["test"]))
+    manifest = Path(run.hparams["test_annotation"] or paths["test"])
+    rows = run.read_manifest(manifest)
     _warn_of_known_speakers(paths, rows)
     classes = load_classes(class_file(run.hparams))
     check_classes(classes, {"test": rows}, run.hparams["task"])
-    folder = annotation_folder(run.hparams)
     asked = ask_trials(run.hparams, {"test": rows}, classes)
-    run.begin(classes, folder)
-    write_trials_of(asked, folder)
+    check_annotation(run.results_folder, manifest)
+    run.begin(classes, run.results_folder)
+    write_trials_of(asked, run.results_folder)
     metrics = {**run.describe({"test": rows}), "settings": settings_of_training(run)}
     draws, conditions = run.test_data(rows, classes)
     if run.adapts:
@@ -54,7 +53,7 @@ def test(run):
     brain = run.brain()
     evaluate(brain, draws, conditions, metrics)
     metrics |= detect(brain, run.hparams, asked, conditions, classes)
-    return metrics, folder
+    return metrics
 
 
 def _warn_of_known_speakers(paths, rows):

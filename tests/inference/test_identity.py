@@ -16,6 +16,7 @@ from vofp_plugin.lobes.enrollment import EnrollmentEncoder
 from vofp_plugin.lobes.hyper_personalizer import HyperPersonalizer
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
 from vofp_plugin.lobes.personalized import PersonalizedModel
+from vofp_plugin.nnet.modes import Replace, Residual
 
 
 def make_model(form="channel", layers=("*.norm", "classifier"), **settings):
@@ -94,8 +95,8 @@ def test_change_is_noticed(change, unchanged):
     "settings",
     [
         {"form": "full"},
-        {"mode": "replace"},
-        {"prior_std": 0.4},
+        {"mode": Replace()},
+        {"mode": Residual(prior_std=0.4)},
         {"layers": ("stem.norm", "classifier")},
     ],
 )

@@ -181,7 +181,8 @@ def test_reports_need_no_display_and_no_pyplot(tmp_path):
     write_report(made_up_run("shared"), tmp_path / "run")
     arguments = ["compare", str(tmp_path / "run"), f"--output_folder={tmp_path / 'out'}"]
     code = (
-        "import sys; from vofp_plugin.cli import main; light = 'matplotlib' not in sys.modules; "
+        "import sys; from vofp_plugin.cli.main import main; "
+        "light = not {'matplotlib', 'torch'} & {*sys.modules}; "
         "status = main(sys.argv[1:]); "
         "sys.exit(status or not light or 'matplotlib.pyplot' in sys.modules)"
     )

@@ -11,7 +11,6 @@ from torch import nn
 
 from vofp_plugin.inference.identity import identity
 from vofp_plugin.inference.interfaces import PersonalizedInterface
-from vofp_plugin.inference.profile import empty_profile
 from vofp_plugin.inference.profile_file import pack, unpack
 from vofp_plugin.lobes.embeddings import ActivationEmbedding
 from vofp_plugin.lobes.enrollment import EnrollmentEncoder
@@ -59,11 +58,11 @@ class Personalized(PersonalizedInterface):
         ]
         added = sum(p.numel() for part in (personalizer, encoder) for p in part.parameters())
         own = sum(p.numel() for p in self.mods.model.main_model.parameters())
-        empty = empty_profile(self.mods.model, self.hparams.front_end)
+        size = len(self.empty_profile().to_bytes())
         lines.append(
-            f"{personalizer.num_numbers} numbers of each speaker are made of a profile of "
-            f"{len(empty.to_bytes())} bytes and about 3000 for each utterance; the personalizer "
-            f"has {added} parameters, the main model {own}."
+            f"{personalizer.num_numbers} numbers of each speaker are made of a profile of {size} "
+            f"bytes and about 3000 for each utterance; the personalizer has {added} parameters, "
+            f"the main model {own}."
         )
         return "\n".join(lines)
 

@@ -96,7 +96,7 @@ def test_change_is_noticed(change, unchanged):
     [
         {"form": "full"},
         {"mode": Replace()},
-        {"mode": Residual(prior_std=0.4)},
+        {"mode": Residual(0.4)},
         {"layers": ("stem.norm", "classifier")},
     ],
 )

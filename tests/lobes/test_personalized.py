@@ -1,5 +1,7 @@
 """The personalized model: speakers in a batch, merging, no enrollment, Monte Carlo."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from vofp_plugin.nnet.forms import FORMS
 from vofp_plugin.nnet.injection import weight_specs
 from vofp_plugin.nnet.layers import WeightInjected
 from vofp_plugin.nnet.modes import Replace, Residual
-from vofp_plugin.nnet.posterior import DeltaHead
+from vofp_plugin.nnet.posterior import DeltaHead, GaussianHead
 
 each_form = pytest.mark.parametrize("form", FORMS)
 each_mode = pytest.mark.parametrize("mode", [Residual(), Replace()])
@@ -197,7 +199,7 @@ def test_prediction_with_the_posterior_mean():
 
 
 def test_monte_carlo_averages_probabilities():
-    model = make_model(posterior_std=0.5)
+    model = make_model(posterior=partial(GaussianHead, std=0.5))
     x, enrollment = torch.randn(6, 21, 8), random_enrollment(3)
     generator = torch.Generator().manual_seed(1)
     log_probs = model.predict(x, enrollment, num_samples=7, generator=generator)
@@ -229,7 +231,7 @@ def test_draws_differ_by_speaker_and_depend_on_the_generator_alone():
 
 
 def test_divergence_is_that_of_the_posterior_to_the_prior():
-    model = make_model(prior_std=0.7)
+    model = make_model(mode=Residual(0.7))
     enrollment = random_enrollment(3)
     posterior = model.posterior(model.encoder.summarize(enrollment))
     q = torch.distributions.Normal(posterior.mean, posterior.std)
@@ -310,3 +312,21 @@ def test_weights_in_the_place_of_lengths_are_refused(place):
     wrong = weights if place == "weights" else torch.ones(5)
     with pytest.raises(ValueError, match="as relative lengths of 6 items; expected a tensor"):
         model(torch.randn(6, 21, 8), wrong)
+
+
+class Transposed(nn.Module):
+    """A main model whose first layer stacks a copy of the batch, so that speakers are mixed."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.out = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x, lens):
+        both = self.layer(torch.cat([x, x.flip(1)])).mean(1)
+        return torch.log_softmax(self.out(both[: len(x)] + both[len(x) :]), dim=1)
+
+
+def test_layers_that_mix_speakers_are_refused_before_the_first_answer():
+    model = make_model(main_model=Transposed()).eval()
+    with pytest.raises(ValueError, match="'?layer'?.*items of a speaker are not one half"):
+        model(torch.randn(6, 21, 8), weights=model.personalize(random_enrollment()))

@@ -23,7 +23,15 @@ from vofp_plugin.runs.runner import main
 HPARAMS = RECIPES.parent / "hparams"
 BROKEN = f"{WORDS[1]}/{SPEAKERS[0]}_nohash_0.wav"
 # What a start leaves whatever comes of it: a log, and what was asked for.
-TRACES = {"log.txt", "env.log", "hyperparams.yaml", "runner.py", "classes.txt", "train_log.txt"}
+TRACES = {
+    "contents.json",
+    "log.txt",
+    "env.log",
+    "hyperparams.yaml",
+    "run.py",
+    "classes.txt",
+    "train_log.txt",
+}
 
 
 @pytest.fixture
@@ -85,6 +93,9 @@ def nothing(folder):
         ("for a training; add --test_only", ("--test_annotation=test.csv", "--skip_prep=True")),
         ("CSV file .*train.csv does not exist. Prepare the data", ("--skip_prep=True",)),
         ("Found no .*classes.txt; --test_only needs the --output_folder", ("--test_only",)),
+        ("Got the device cuda:99, which cannot .* give --device=cpu", ("--device=cuda:99",)),
+        ("Got the device gpu, which cannot be used here", ("--device=gpu", "--test_only")),
+        ("Got data_folder 2024; expected a path", ("--data_folder=2024",)),
     ],
 )
 def test_refused_before_anything_is_written(refuse, message, options):
@@ -99,6 +110,7 @@ def test_refused_before_anything_is_written(refuse, message, options):
         ("seed: [1\n", "vofp.yaml or an override is no valid YAML"),
         ("{text}\nlearning_rate: 1\n", "keys that nothing reads: learning_rate. Remove them"),
         ("base: {path}\nbeeta: 1\n", "has keys that .* does not: beeta. Keys that exist"),
+        ("base: {path}\ndevice: cuda:99\n", "Got the device cuda:99, which cannot be used here"),
         ("{text}\ntest_only: True\n", "keys that nothing reads: test_only"),
         ("{text}\npersonalizer-lr: 0.1\n", "keys that nothing reads: personalizer-lr"),
         ("base: 'vofp.yaml'\n", "vofp.yaml is its own base"),
@@ -309,7 +321,7 @@ def test_folder_of_another_yaml_is_left_alone(refuse, run_folder):
     assert folder_contents(run_folder) == before
 
 
-ANOTHER_MODEL = "size mismatch.* made by another model or is damaged. Give another --output_folder"
+ANOTHER_MODEL = "does not fit the model .*size mismatch.* another --output_folder"
 
 
 def test_checkpoint_of_another_model(refuse, run_folder):
@@ -317,7 +329,7 @@ def test_checkpoint_of_another_model(refuse, run_folder):
     refuse(ANOTHER_MODEL, "--code_size=8")
 
 
-DAMAGED = "Cannot load the checkpoint in .*or is damaged. Give another --output_folder, or delete"
+DAMAGED = "Cannot read .*: it is damaged, .* train again, or give another folder"
 GARBAGE = b"\x80\x02garbage"
 
 

@@ -103,7 +103,10 @@ def test_class_list_with_one_class_on_each_line(tmp_path):
     assert read_class_list(path).lab2ind == {name: i for i, name in enumerate(CLASSES)}
 
 
-@pytest.mark.parametrize("text", ["", "up\n\ndown\n", "up\nup\n", "'up' => 0\n'down' => 2\n"])
+GAP = "'up' => 0\n'down' => 2\n================\n'starting_index' => 0\n"  # no class has index 1
+
+
+@pytest.mark.parametrize("text", ["", "up\n\ndown\n", "up\nup\n", GAP])
 def test_class_list_that_is_none(tmp_path, text):
     path = tmp_path / "classes.txt"
     path.write_text(text)
@@ -132,7 +135,7 @@ def test_damaged_part_and_missing_part_are_named(trained):
     folder, main_model = trained
     (checkpoint,) = folder.glob("save/CKPT*")
     (checkpoint / "classifier.ckpt").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="Cannot read .*classifier.ckpt .*expected a state dict"):
+    with pytest.raises(ValueError, match="Cannot read .*classifier.ckpt .*damaged"):
         CheckpointStart(checkpoint).state(main_model)
     torch.save([1, 2], checkpoint / "classifier.ckpt")
     with pytest.raises(ValueError, match="classifier.ckpt holds list, not a state dict"):

@@ -62,8 +62,9 @@ def test_manifest_of_the_same_name_does_not_replace_results(
 ):
     rows = (run_folder / "manifests" / "test.csv").read_text()
     (tmp_path / "other").mkdir()
-    for annotation in (tmp_path / "words.csv", tmp_path / "other" / "words.csv"):
-        annotation.write_text(rows)
+    annotation = tmp_path / "other" / "words.csv"
+    (tmp_path / "words.csv").write_text(rows)
+    annotation.write_text(rows.rstrip("\n").rpartition("\n")[0] + "\n")  # one row less
     arguments = ("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     for _ in range(2):
         run_google(*arguments, f"--test_annotation={tmp_path / 'words.csv'}")

@@ -1,5 +1,7 @@
 """``vofp compare``: trained systems over folds and seeds."""
 
+from vofp_plugin.cli.paths import path_of
+
 
 def add_to(commands):
     """Adds the subcommand to argparse's."""
@@ -11,14 +13,20 @@ def add_to(commands):
         epilog="example: vofp compare results/shared/fold0_seed0 results/vofp/fold0_seed0 "
         "--output_folder=results/comparison",
     )
-    parser.add_argument("run_folders", nargs="+", metavar="RUN_FOLDER", help="with metrics.json")
-    parser.add_argument("--output_folder", required=True, help="where to write the comparison")
+    parser.add_argument(
+        "run_folders", nargs="+", type=path_of, metavar="RUN_FOLDER", help="with metrics.json"
+    )
+    parser.add_argument(
+        "--output_folder", required=True, type=path_of, help="where to write the comparison"
+    )
     parser.add_argument(
         "--reference",
         metavar="SYSTEM",
         help="what the other systems are compared with (default: that of the first run)",
     )
-    parser.add_argument("--record", metavar="CSV", help="also record the rows in this file")
+    parser.add_argument(
+        "--record", type=path_of, metavar="CSV", help="also record the rows in this file"
+    )
     parser.add_argument("--label", help="name of the recorded rows, replacing earlier ones")
     parser.set_defaults(run=_run)
 

@@ -1,6 +1,7 @@
 """``vofp enroll``: the profile of a speaker from recordings."""
 
 from vofp_plugin.cli.models import add_model_to, load_spotter
+from vofp_plugin.cli.paths import path_of
 
 
 def add_to(commands):
@@ -12,8 +13,10 @@ def add_to(commands):
         "--output anna.json",
     )
     add_model_to(parser)
-    parser.add_argument("wavs", nargs="+", metavar="WAV", help="a word each")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the profile, JSON")
+    parser.add_argument("wavs", nargs="+", type=path_of, metavar="WAV", help="a word each")
+    parser.add_argument(
+        "--output", required=True, type=path_of, metavar="FILE", help="the profile, JSON"
+    )
     parser.add_argument(
         "--words", nargs="+", help="the word of each, for a model that is told (after the others)"
     )

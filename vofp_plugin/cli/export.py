@@ -1,6 +1,7 @@
 """``vofp export``: one speaker's model in one file."""
 
 from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+from vofp_plugin.cli.paths import path_of
 
 
 def add_to(commands):
@@ -13,7 +14,7 @@ def add_to(commands):
     )
     add_model_to(parser)
     add_profile_to(parser)
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, type=path_of, metavar="FILE")
     parser.set_defaults(run=_run)
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+from vofp_plugin.cli.paths import path_of
 
 CHUNK = 0.1  # s
 
@@ -16,7 +17,9 @@ def add_to(commands):
         "results/vofp/fold0_seed0/pretrained - --profile anna.json",
     )
     add_model_to(parser)
-    parser.add_argument("stream", metavar="FILE", help="audio; - reads raw 16-bit mono from stdin")
+    parser.add_argument(
+        "stream", type=path_of, metavar="FILE", help="audio; - reads raw 16-bit mono from stdin"
+    )
     add_profile_to(parser)
     parser.add_argument("--speaker", metavar="NAME", help="told in every line")
     for name, kind, default, told in (

@@ -1,16 +1,20 @@
 """What subcommands that ask a model share: its folder, and the profile of a speaker."""
 
+from vofp_plugin.cli.paths import path_of
+
 
 def add_model_to(parser):
     """Adds the argument MODEL_FOLDER to argparse's."""
     parser.add_argument(
-        "model_folder", metavar="MODEL_FOLDER", help="`pretrained` of a finished run"
+        "model_folder", type=path_of, metavar="MODEL_FOLDER", help="`pretrained` of a finished run"
     )
 
 
 def add_profile_to(parser):
     """Adds the option --profile to argparse's."""
-    parser.add_argument("--profile", metavar="FILE", help="of the speaker (default: everybody)")
+    parser.add_argument(
+        "--profile", type=path_of, metavar="FILE", help="of the speaker (default: everybody)"
+    )
 
 
 def load_spotter(arguments):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from vofp_plugin.cli.paths import path_of
+
 
 def add_to(commands):
     """Adds the subcommand to argparse's."""
@@ -10,7 +12,7 @@ def add_to(commands):
         help="list, export or delete the profiles of a store",
         epilog="example: vofp profiles speakers.db export anna anna.json",
     )
-    parser.add_argument("store", metavar="STORE", help="the file of a ProfileStore")
+    parser.add_argument("store", type=path_of, metavar="STORE", help="the file of a ProfileStore")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="print the names").set_defaults(run=_list)
     export = actions.add_parser("export", help="write a profile to a file")
@@ -18,7 +20,7 @@ def add_to(commands):
     for action, run in ((export, _export), (delete, _delete)):
         action.add_argument("name", metavar="NAME")
         action.set_defaults(run=run)
-    export.add_argument("file", metavar="FILE")
+    export.add_argument("file", type=path_of, metavar="FILE")
 
 
 def _list(arguments):

@@ -3,6 +3,7 @@
 import json
 
 from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+from vofp_plugin.cli.paths import path_of
 
 
 def add_to(commands):
@@ -14,7 +15,7 @@ def add_to(commands):
         "--profile anna.json",
     )
     add_model_to(parser)
-    parser.add_argument("wavs", nargs="+", metavar="WAV", help="a word each")
+    parser.add_argument("wavs", nargs="+", type=path_of, metavar="WAV", help="a word each")
     add_profile_to(parser)
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.set_defaults(run=_run)

@@ -21,7 +21,7 @@ class KeptNormalization(InputNormalization):
 
     def forward(self, x, lengths=None, epoch=None):
         """Normalizes `x` (B, T, F) with relative lengths (B,); as SpeechBrain's."""
-        if self.norm_type == "global" and self.count == 0 and not self.training:
+        if self.count == 0 and not self.training:
             return x
         self.glob_mean, self.glob_std = self.glob_mean.to(x), self.glob_std.to(x)
         return super().forward(x, lengths, epoch)
@@ -36,7 +36,7 @@ class KeptNormalization(InputNormalization):
 
 
 def keep_statistics_(model):
-    """Turns every `InputNormalization` of a model into a `KeptNormalization`, in place.
+    """Turns every global `InputNormalization` of a model into a `KeptNormalization`, in place.
 
     Arguments
     ---------
@@ -53,6 +53,6 @@ def keep_statistics_(model):
     'KeptNormalization'
     """
     for module in model.modules():
-        if type(module) is InputNormalization:
+        if type(module) is InputNormalization and module.norm_type == "global":
             module.__class__ = KeptNormalization
     return model

@@ -16,6 +16,7 @@ from torch import nn
 
 from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.lobes.normalization import keep_statistics_
+from vofp_plugin.nnet.check import check_injection
 from vofp_plugin.nnet.injection import injected, merge_
 from vofp_plugin.nnet.recording import unrecordable_
 
@@ -63,6 +64,7 @@ class PersonalizedModel(nn.Module):
         self.encoder = encoder
         self.hyper_personalizer = hyper_personalizer
         self.freeze_main_model = freeze_main_model
+        self._is_checked = False
         if freeze_main_model:
             main_model.requires_grad_(False).eval()
 
@@ -99,8 +101,17 @@ class PersonalizedModel(nn.Module):
         lens = relative_lengths(feats, lens)
         if weights is None:
             return self.main_model(feats, lens)
+        self._check_once(feats, lens)
         with injected(self.main_model, weights):
             return self.main_model(feats, lens)
+
+    def _check_once(self, feats, lens):
+        """On the first items that are asked with weights: no layer may mix speakers."""
+        if self._is_checked or not feats.std() > 0:  # constant items, or NaN, show nothing
+            return
+        with torch.autocast(feats.device.type, enabled=False):
+            check_injection(self.main_model, feats, lens)
+        self._is_checked = True
 
     def personalize(self, enrollment):
         """Makes the weights of N speakers: the posterior mean.

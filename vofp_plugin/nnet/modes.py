@@ -24,8 +24,7 @@ class Residual:
         self.spread = standard_prior(prior_std)
 
     def __repr__(self):
-        # Not an address, by which the identities of equal models would differ.
-        return f"{type(self).__name__}(std={self.spread.std.item():.6g})"
+        return f"{type(self).__name__}(prior_std={self.spread.std.item():g})"
 
     def prior(self, none_numbers):
         """Gives the prior of every number, around what stands for no enrollment (P,).

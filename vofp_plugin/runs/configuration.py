@@ -12,6 +12,9 @@ from hyperpyyaml.core import recursive_update
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.scanner import Scanner
 from ruamel.yaml.tag import Tag
+from yaml import safe_load
+
+from vofp_plugin.runs.paths import PATHS, check_paths, expand_home
 
 # SpeechBrain's run options that change what a training computes, be they keys of a YAML or options
 # on the command line.
@@ -79,13 +82,16 @@ def load_yaml(yaml_file, overrides, read_keys):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no YAML, or a key is unknown or read by nothing.
+        If it is no YAML, a key is unknown or read by nothing, or what should be a path is none.
     """
     source = read_yaml(yaml_file)
     check_keys(yaml_file, source, overrides, read_keys)
     tree = _overridden(yaml_file, source.keys, overrides)
     check_fragments(yaml_file, tree)
-    return load_hyperpyyaml(_resolve(tree))
+    text = _resolve(tree)
+    paths = {key: value for key, value in values_of(text).items() if key in PATHS}
+    check_paths(safe_load(_dump(paths)))  # as HyperPyYAML will read them, by YAML 1.1
+    return load_hyperpyyaml(text)
 
 
 def parse_overrides(options):
@@ -94,13 +100,20 @@ def parse_overrides(options):
     Raises
     ------
     ValueError
-        If a value is no YAML, or would be cut off at what YAML takes as the start of a comment.
+        If a value is no YAML, is empty, or would be cut off at what YAML takes as the start of a
+        comment.
 
     Example
     -------
     >>> parse_overrides({"seed": "1", "main": "{channels: 16}"})
     {'seed': 1, 'main': {'channels': 16}}
     """
+    empty = [key for key, value in options.items() if not value.strip()]
+    if empty:
+        raise ValueError(
+            f"Got --{empty[0]} without a value on the command line; expected one, or null where "
+            "none is meant. Was a variable of the shell empty?"
+        )
     lines = [f"{key}: {value}" for key, value in options.items()]
     for line in lines:
         if re.search(r"^\w+: *[^'\"{\[\s].*\s#", line):
@@ -244,6 +257,7 @@ def _overridden(yaml_file, tree, overrides):
             "there is a section, and a value elsewhere. What is a !ref or an !include without keys "
             f"can be changed where it points to. Got: {_one_line(overrides, {})}"
         ) from error
+    expand_home(tree)
     return tree
 
 

@@ -18,6 +18,7 @@ from vofp_plugin.evaluation.sweep import chosen_settings
 from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.configuration import load_yaml, resolve_yaml
+from vofp_plugin.runs.run_folder import annotation_folder
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
 
@@ -82,6 +83,13 @@ class Run:
     def system(self):
         """Name of what is trained or tested: that of the YAML."""
         return self.yaml_file.stem
+
+    @property
+    def results_folder(self):
+        """Folder that the results go to: that of the run, or one within it for a test."""
+        if self.run_opts.test_only:
+            return annotation_folder(self.hparams)
+        return Path(self.hparams["output_folder"])
 
     def settings(self, **replaced):
         """Resolved text of the YAML, with some overrides replaced."""

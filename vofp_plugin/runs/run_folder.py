@@ -1,34 +1,29 @@
 """Run folder: which settings made the run in it, and what it leaves for inference."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.checks import made_like
 from vofp_plugin.runs.configuration import TRAINING_OPTIONS, pretrained_yaml, settings, values_of
+from vofp_plugin.runs.paths import SOURCES
 from vofp_plugin.utils.files import whole_file
 
 CLASS_FILE = "classes.txt"
 SWEEP_FILE = "sweep.json"
+CONTENTS_FILE = "contents.json"  # digests of what the paths among the settings held
 FOLDERS = ("save", "manifests", "pretrained")  # of every run
 # Settings that may differ when a run is started again: they change nothing in its training.
 KEPT = ("output_folder", "cache_folder", "num_classes", "skip_prep")  # read by other sections too
 MAY_CHANGE = ("test_draws", "test_samples", "bad_enrollments", "conditions")
 # And what may differ when it is tested again: data and K.
-TEST_KEYS = (
-    "data_folder",
-    "start_folder",
-    "start_checkpoint",
-    "start_classes",
-    "noise_folder",
-    "test_annotation",
-    "test_shots",
-    "min_queries",
-)
+TEST_KEYS = (*SOURCES, "test_annotation", "test_shots", "min_queries")
 # What differs between runs of one system on one corpus, by which they are no other system.
-RUN_KEYS = ("seed", "fold", "data_folder", "start_folder", "noise_folder", "test_annotation", *KEPT)
+RUN_KEYS = ("seed", "fold", "test_annotation", *SOURCES, *KEPT)
 
 
 def check_new(folder):
@@ -47,7 +42,7 @@ def check_settings(run, tested=False):
     """Refuses an output folder with checkpoints that other settings made.
 
     Their numbers would be reported as those of these settings. A test may change what is asked,
-    but not the model.
+    but not the model. Where the sources lie is no setting; `check_content` sees to what they hold.
 
     Arguments
     ---------
@@ -62,15 +57,70 @@ def check_settings(run, tested=False):
     text = before.read_text(encoding="utf-8")
     # What may differ is also read by other sections: there too, it is as it was.
     may_differ = {*KEPT, *(TEST_KEYS if tested else ())}
-    kept = {key: value for key, value in values_of(text).items() if key in may_differ}
+    given = {key for key in SOURCES if run.hparams.get(key) is not None}
+    kept = {
+        key: value
+        for key, value in values_of(text).items()
+        if key in may_differ or (key in given and value is not None)
+    }
     old, new = settings(text), settings(run.settings(**kept))
     changed = _changed(old, new, may_differ | {*MAY_CHANGE})
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings: "
             + ", ".join(f"{key} {_differing(*values)}" for key, values in changed.items())
-            + ". Give another --output_folder, delete that folder, or give the settings of its run."
+            + ". Give another --output_folder, or the settings of its run."
         )
+
+
+def check_content(folder, source, digest):
+    """Refuses to go on with another content of a source, wherever it lies, than there was.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Output folder; of a run that has no checkpoint yet, the content is recorded there.
+    source : str
+        Key of the setting.
+    digest : str
+        Of what it holds now.
+    """
+    before = contents(folder)
+    if has_checkpoint(folder):
+        if before.get(source, digest) != digest:
+            raise ValueError(
+                f"{folder} holds a run whose {source} held something else than it does now. Give "
+                f"the {source} of its run, wherever that lies, or another --output_folder."
+            )
+    elif if_main_process():
+        with whole_file(Path(folder) / CONTENTS_FILE) as partial:
+            partial.write_text(json.dumps({**before, source: digest}, indent=2), encoding="utf-8")
+
+
+def contents(folder):
+    """{source: digest} that `check_content` recorded in a folder; empty if nothing."""
+    path = Path(folder) / CONTENTS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def listing_digest(folder):
+    """Digest of the names and sizes of all files in a folder, hidden ones apart.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "a.wav").write_bytes(b"1")
+    >>> listing_digest(folder) == listing_digest(f"{folder}/../{folder.name}/")
+    True
+    """
+    sizes = {
+        path.relative_to(folder): path.stat().st_size
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+    shown = {file: size for file, size in sizes.items() if not str(file).startswith(".")}
+    files = sorted((file.as_posix(), size) for file, size in shown.items())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def _changed(old, new, may_differ):
@@ -92,6 +142,8 @@ def made_by(run):
     start = run.hparams.get("start_folder")
     if start is not None and (Path(start) / "metrics.json").is_file():
         made["start"] = made_like(_metrics_of_training(start))
+    elif run.hparams.get("start_checkpoint") is not None:
+        made["start"] = contents(run.hparams["output_folder"]).get("start_checkpoint")
     return made
 
 
@@ -103,22 +155,37 @@ def settings_of_training(run):
 
 def annotation_folder(hparams):
     """Folder for the results of a test: within that of the run, named after its manifest."""
-    annotation = str(hparams["test_annotation"] or "null")
-    folder = Path(hparams["output_folder"]) / Path(hparams["test_annotation"] or "test").stem
+    annotation = hparams["test_annotation"]
+    folder = Path(hparams["output_folder"]) / Path(annotation or "test").stem
     if folder.name in FOLDERS:
         raise ValueError(
             f"Got --test_annotation={annotation}, by whose name the results would go to {folder}, "
             "which holds other things of the run; give the file another name."
         )
-    before = folder / "hyperparams.yaml"
-    if before.is_file():
-        old = settings(before.read_text(encoding="utf-8"))["test_annotation"].strip("'\"") or "null"
-        if Path(old).resolve() != Path(annotation).resolve():
-            raise ValueError(
-                f"{folder} holds the results of another manifest, {old} (now {annotation}), which "
-                "these would replace; give one of the two another name."
-            )
     return folder
+
+
+def check_annotation(folder, manifest):
+    """Refuses to replace the results of another manifest, and records this one.
+
+    It is the same if it lies at the same place or holds the same.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the results.
+    manifest : Path
+    """
+    place, before = str(manifest.resolve()), contents(folder)
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    if before and place not in before and digest not in before.values():
+        raise ValueError(
+            f"{folder} holds the results of another manifest, {', '.join(before)} (now {place}), "
+            "which these would replace; give one of the two another name."
+        )
+    if if_main_process():
+        with whole_file(folder / CONTENTS_FILE) as partial:
+            partial.write_text(json.dumps({place: digest}, indent=2), encoding="utf-8")
 
 
 def check_finished(hparams, system):

@@ -1,5 +1,6 @@
 """Start: the trained main model from which a run sets out, and the classes that it knows."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -8,9 +9,13 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.lobes.personalized import PersonalizedModel
-from vofp_plugin.runs.checkpoints import main_model_state
-from vofp_plugin.runs.run_folder import CLASS_FILE, has_checkpoint, load_classes
-from vofp_plugin.utils.files import reason_of
+from vofp_plugin.runs.checkpoints import main_model_state, read_state
+from vofp_plugin.runs.run_folder import (
+    CLASS_FILE,
+    check_content,
+    has_checkpoint,
+    load_classes,
+)
 
 LABEL_ENCODER = "label_encoder.txt"  # as SpeechBrain's recipes name it
 
@@ -24,6 +29,7 @@ class RunStart:
         Output folder of the run.
     """
 
+    option = "start_folder"
     remedy = "It is another one: give the --start_folder of a run with a main model of the same "
     remedy += "settings."
 
@@ -82,6 +88,7 @@ class CheckpointStart:
     ['classifier.weight', 'classifier.bias']
     """
 
+    option = "start_checkpoint"
     remedy = "Describe it by `main` in the YAML as it was trained, or give another "
     remedy += "--start_checkpoint."
 
@@ -95,14 +102,14 @@ class CheckpointStart:
     def state(self, main_model):
         """Reads the state dict; of a folder, that of all parts which have a file in it."""
         if self.place.is_file():
-            return _read_state(self.place)
+            return read_state(self.place)
         folder = self._folder()
         files = {name: folder / f"{name}.ckpt" for name, _ in main_model.named_children()}
         state = {
             f"{name}.{key}": x
             for name, file in files.items()
             if file.is_file()
-            for key, x in _read_state(file).items()
+            for key, x in read_state(file).items()
         }
         if not state:
             raise FileNotFoundError(
@@ -201,20 +208,21 @@ def start_main_model(hparams, manifests, classes):
     """Gives the main model the weights of its start, which must not know the speakers asked."""
     model, start = hparams["modules"]["model"], start_of(hparams)
     learns = any(parameter.requires_grad for parameter in model.main_model.parameters())
-    stays = not learns or hparams["epoch_counter"].limit < 1
     if start is None:
-        if stays:
+        if not learns or hparams["epoch_counter"].limit < 1:
             raise ValueError(
                 "Got no start_folder for a main model that is not trained: give the --start_folder "
                 "or the --start_checkpoint of a trained one, or --num_epochs, and "
                 "--freeze_main_model=False where it is so."
             )
         return
-    if has_checkpoint(hparams["output_folder"]):  # goes on from there
-        if stays and start.is_there():
-            _check_start_is_the_same(hparams["output_folder"], start, model.main_model)
+    goes_on = has_checkpoint(hparams["output_folder"])
+    if goes_on and not start.is_there():
         return
     state = start.state(model.main_model)
+    check_content(hparams["output_folder"], start.option, state_digest(state))
+    if goes_on:
+        return
     start.check(hparams, manifests, classes)
     _check_fit(model.main_model.state_dict(), state, start)
     model.main_model.load_state_dict(state)
@@ -222,15 +230,24 @@ def start_main_model(hparams, manifests, classes):
         model.hyper_personalizer.main_model_changed(model.main_model)
 
 
-def _check_start_is_the_same(output_folder, start, main_model):
-    """Refuses to go on with a main model that is no longer the one of the start."""
-    old, new = main_model_state(output_folder), start.state(main_model)
-    if old.keys() != new.keys() or not all(torch.equal(old[name], new[name]) for name in new):
-        raise ValueError(
-            f"{output_folder} holds a run that started from another main model than is in "
-            f"{start.place} now. Give another --output_folder, delete that folder, or give the "
-            "start of its run."
-        )
+def state_digest(state):
+    """Digest of the names and values of a state dict.
+
+    Example
+    -------
+    >>> x = torch.ones(2)
+    >>> state_digest({"x": x}) == state_digest({"x": x.clone()}) != state_digest({"x": 2 * x})
+    True
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:  # extra state of a module, such as the count of a normalization
+            inner = state_digest(value) if isinstance(value, dict) else repr(value)
+            digest.update(f"{name} {inner}".encode())
+    return digest.hexdigest()
 
 
 def _check_fit(expected, got, start):
@@ -240,7 +257,7 @@ def _check_fit(expected, got, start):
     problems += [
         f"its {name} has the shape {tuple(got[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in got and got[name].shape != tensor.shape
+        if isinstance(tensor, torch.Tensor) and name in got and got[name].shape != tensor.shape
     ]
     if problems:
         more = f", and {len(problems) - 3} more like these" if len(problems) > 3 else ""
@@ -248,20 +265,3 @@ def _check_fit(expected, got, start):
             f"Cannot start from the main model in {start.place} ({'; '.join(problems[:3])}{more}). "
             + start.remedy
         )
-
-
-def _read_state(file):
-    """State dict in a file, without unpickling anything else."""
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may fail in any way
-        raise ValueError(
-            f"Cannot read {file} ({reason_of(error)}); expected a state dict, as torch.save and "
-            "SpeechBrain's checkpoints hold it."
-        ) from error
-    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-        raise ValueError(
-            f"{file} holds {type(state).__name__}, not a state dict; expected {{name: tensor}}, as "
-            "by torch.save(model.state_dict(), file)."
-        )
-    return state

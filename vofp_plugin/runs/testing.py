@@ -10,7 +10,7 @@ from vofp_plugin.evaluation.sweep import load_sweep
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
-    annotation_folder,
+    check_annotation,
     check_finished,
     check_settings,
     class_file,
@@ -32,24 +32,23 @@ def test(run):
     -------
     dict
         What `metrics.json` holds.
-    Path
-        Folder of the results, within that of the run.
     """
     check_finished(run.hparams, run.system)
     check_settings(run, tested=True)
     paths = manifest_paths(run.hparams["prepare"]["save_folder"])
-    rows = run.read_manifest(Path(run.hparams["test_annotation"] or paths["test"]))
+    manifest = Path(run.hparams["test_annotation"] or paths["test"])
+    rows = run.read_manifest(manifest)
     _warn_of_known_speakers(paths, rows)
     classes = load_classes(class_file(run.hparams))
     check_classes(classes, {"test": rows}, run.hparams["task"])
-    folder = annotation_folder(run.hparams)
-    run.begin(classes, folder)
+    check_annotation(run.results_folder, manifest)
+    run.begin(classes, run.results_folder)
     metrics = {**run.describe({"test": rows}), "settings": settings_of_training(run)}
     draws, conditions = run.test_data(rows, classes)
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
     evaluate(run.brain(), draws, conditions, metrics)
-    return metrics, folder
+    return metrics
 
 
 def _warn_of_known_speakers(paths, rows):

@@ -1,22 +1,29 @@
 """Training: from the audio of a corpus to a model that is trained and scored."""
 
+import os
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from vofp_plugin.dataio.noise import check_noises
-from vofp_plugin.dataio.splits import check_disjoint, manifest_paths
+from vofp_plugin.dataio.splits import RECORD, check_disjoint, manifest_paths
 from vofp_plugin.dataio.utterances import train_dataset
 from vofp_plugin.evaluation.conditions import Condition, evaluation_data, utterances_of
 from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
+from vofp_plugin.runs.checkpoints import PARTIAL
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
+    check_content,
     check_new,
     check_settings,
     class_file,
+    has_checkpoint,
+    listing_digest,
     made_by,
     write_pretrained,
 )
@@ -40,18 +47,19 @@ def train(run, prepare):
     -------
     dict
         What `metrics.json` holds.
-    Path
-        Folder of the results: that of the run.
     """
     folder = Path(run.hparams["output_folder"])
     check_new(folder)
     check_settings(run)
     run_on_main(_check_sounds, [run.hparams])
-    run_on_main(prepare, kwargs=run.hparams["prepare"])
+    run_on_main(_prepare, [prepare, run.hparams["prepare"], folder])
     manifests = _read_manifests(run)
     task = run.hparams["task"]
     classes = start_classes(run.hparams) or _class_list(task.classes(manifests["train"]))
     check_classes(classes, manifests, task)
+    check_content(folder, "start_classes", " ".join(map(repr, classes.lab2ind)))
+    if run.hparams["noise_folder"] is not None:
+        check_content(folder, "noise_folder", listing_digest(run.hparams["noise_folder"]))
     run.begin(classes, folder)
     start_main_model(run.hparams, manifests, classes)
     metrics = {**run.describe(manifests), "settings": made_by(run)}
@@ -63,7 +71,30 @@ def train(run, prepare):
     evaluate(brain, draws, conditions, metrics)
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
-    return metrics, folder
+    return metrics
+
+
+def _prepare(prepare, section, folder):
+    """Prepares the data; those of a run that goes on must be what it was trained on.
+
+    They are prepared beside its manifests, which stay as they are.
+    """
+    old = Path(section["save_folder"])
+    if not has_checkpoint(folder) or not old.is_dir():
+        prepare(**section)
+        return
+    with TemporaryDirectory(prefix=PARTIAL, dir=folder) as scratch:
+        new = Path(shutil.copytree(old, Path(scratch) / "manifests"))
+        prepare(**{**section, "save_folder": str(new)})
+        for path in manifest_paths(new).values():
+            if path.is_file() and path.read_bytes() != (old / path.name).read_bytes():
+                raise ValueError(
+                    f"{folder} holds a run on other data: {path.name} of its manifests is not what "
+                    "would be prepared now. Give the --data_folder of its run, wherever that lies, "
+                    "or another --output_folder."
+                )
+        if (new / RECORD).is_file():  # of where they lie now
+            os.replace(new / RECORD, old / RECORD)
 
 
 def _check_sounds(hparams):

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from vofp_plugin.dataio import synthetic
+from vofp_plugin.dataio.corpora import synthetic
 from vofp_plugin.dataio.corpora.espeak import Espeak, Voice
 from vofp_plugin.dataio.corpora.synthetic import (
     ACCENTS,

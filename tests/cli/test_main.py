@@ -182,7 +182,7 @@ def test_reports_need_no_display_and_no_pyplot(tmp_path):
     arguments = ["compare", str(tmp_path / "run"), f"--output_folder={tmp_path / 'out'}"]
     code = (
         "import sys; from vofp_plugin.cli.main import main; "
-        "light = 'matplotlib' not in sys.modules; "
+        "light = not {'matplotlib', 'torch'} & {*sys.modules}; "
         "status = main(sys.argv[1:]); "
         "sys.exit(status or not light or 'matplotlib.pyplot' in sys.modules)"
     )

@@ -12,7 +12,7 @@ TREES = {
     path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-ENTRY_POINTS = {"runs/runner.py", "cli/main.py"}  # read argv, and print
+ENTRY_POINTS = {"runs/runner.py", *(f for f in TREES if f.startswith("cli/"))}  # argv, prints
 YAML_READER = "runs/configuration.py"
 # From the roof down. A room imports itself and the rooms of the lines below, none beside it.
 HOUSE = (

@@ -9,7 +9,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 
 from vofp_plugin.dataio.audio import check_wavs, load_audio
-from vofp_plugin.inference.profile import Profile, enroll, load_profile
+from vofp_plugin.inference.profile import Profile, empty_profile, load_profile
 from vofp_plugin.utils.files import reason_of
 
 KEPT_WEIGHTS = 32  # profiles whose weights are kept, those that answered last
@@ -86,13 +86,18 @@ class PersonalizedInterface(Pretrained):
         TypeError, ValueError
             If the model is not personalized, or as `Profile.add` says.
         """
+        wavs = self._waveforms(utterances)
+        return self.empty_profile().add(self.mods.model, self.hparams.front_end, wavs, labels)
+
+    def empty_profile(self):
+        """Makes the profile of a speaker who has not enrolled; errors are those of `enroll`."""
         model = self.mods.model
         if not hasattr(model, "hyper_personalizer"):
             raise TypeError(
                 f"Got a {type(model).__name__} to enroll with; expected a personalized "
                 "model: load a run of vofp.yaml."
             )
-        return enroll(model, self.hparams.front_end, self._waveforms(utterances), labels)
+        return empty_profile(model, self.hparams.front_end)
 
     def load_profile(self, path):
         """Reads a profile that was saved; errors are those of `load_profile` and `Profile.add`."""

@@ -64,7 +64,7 @@ class KeywordSpotter(PersonalizedInterface):
             If the model is not personalized, a word is none of its classes, or as
             `Profile.add` says.
         """
-        return super().enroll(utterances, self._classes(words))
+        return super().enroll(utterances, self.classes(words))
 
     def classify_batch(self, wavs, wav_lens=None, profiles=None):
         """Answers clips; arguments and errors are those of `answer`.
@@ -92,8 +92,8 @@ class KeywordSpotter(PersonalizedInterface):
         """Answers clips; see `classify_batch`."""
         return self.classify_batch(wavs, wav_lens, profiles)
 
-    def _classes(self, words):
-        """Class indices of words; None of None."""
+    def classes(self, words):
+        """Gives the class index of each of some words, a list; None of None."""
         if words is None:
             return None
         known = self.hparams.label_encoder.lab2ind

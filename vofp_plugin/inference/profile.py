@@ -214,8 +214,12 @@ def enroll(model, front_end, wavs, labels=None):
     Profile
         If no utterance is usable it is that of no enrollment, and `profile.quality` says why.
     """
-    empty = Profile(identity(model), identity(front_end), _empty_summary(model), [], [])
-    return empty.add(model, front_end, wavs, labels)
+    return empty_profile(model, front_end).add(model, front_end, wavs, labels)
+
+
+def empty_profile(model, front_end):
+    """Makes the profile of a speaker who has not enrolled."""
+    return Profile(identity(model), identity(front_end), _empty_summary(model), [], [])
 
 
 def load_profile(path, model):

@@ -1,0 +1,138 @@
+"""The subcommands of ``vofp`` that ask a model, from recordings to lines and exit statuses."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+import soundfile
+from spotters import AlwaysYes, random_spotter, spotter_of
+from voices import RATE, utter
+
+from vofp_plugin.cli.main import COMMANDS, main
+from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.profile_store import ProfileStore
+
+SPOTTER = random_spotter()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Working folder with recordings; the model folder `model` holds a spotter."""
+    monkeypatch.chdir(tmp_path)
+    for take in range(3):
+        soundfile.write(f"anna_{take}.wav", utter(take=take).numpy(), RATE)
+    soundfile.write("silence.wav", 0 * utter().numpy(), RATE)
+    with patch.object(KeywordSpotter, "from_hparams", lambda source: SPOTTER):
+        yield tmp_path
+
+
+def refused(capsys, *command):
+    """The one line on stderr of a command that fails."""
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_enroll_and_spot_a_finished_run(finished_run, tmp_path, capsys):
+    model, paths = str(finished_run / "pretrained"), []
+    for take in range(2):
+        paths.append(str(tmp_path / f"{take}.wav"))
+        soundfile.write(paths[-1], utter(take=take).numpy(), RATE)
+    profile = str(tmp_path / "anna.json")
+    assert main(["enroll", model, *paths, "--output", profile]) == 0
+    assert "anna.json: 2 of 2 recordings used, quality" in capsys.readouterr().out
+    assert main(["spot", model, *paths, "--profile", profile, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["wav"] for line in lines] == paths
+    assert all(0 < line["probability"] <= 1 for line in lines)
+
+
+def test_spot_prints_a_table_and_a_profile_changes_it(folder, capsys):
+    assert main(["enroll", "model", "anna_0.wav", "anna_1.wav", "--output=anna.json"]) == 0
+    capsys.readouterr()
+    assert main(["spot", "model", "anna_2.wav", "silence.wav"]) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in table] == ["anna_2.wav", "silence.wav"]
+    assert main(["spot", "model", "anna_2.wav", "--profile=anna.json"]) == 0
+    assert capsys.readouterr().out.split() != table[0]
+
+
+def test_enroll_without_speech_writes_nothing(folder, capsys):
+    message = refused(capsys, "enroll", "model", "silence.wav", "--output=anna.json")
+    assert message.startswith("vofp enroll: nothing usable: silence; wrote no profile")
+    assert not (folder / "anna.json").exists()
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        (["spot", "model", "none.wav"], "none.wav"),
+        (["spot", "model", "anna_0.wav", "--profile=none.json"], "Found no profile none.json"),
+        (["listen", "model", "anna_0.wav", "--hop=2"], "Got hop 2.0 s"),
+        (["enroll", "model", "anna_0.wav", "--output=a.json", "--words", "yes"], "labels"),
+        (["profiles", "none.db", "list"], "Found no profile store none.db"),
+    ],
+)
+def test_bad_input_is_one_line(folder, capsys, command, message):
+    line = refused(capsys, *command)
+    assert line.startswith(f"vofp {command[0]}: ") and message in line
+    assert not (folder / "none.db").exists()
+
+
+def test_a_missing_model_folder_is_one_line(capsys):
+    assert "Found no folder nowhere" in refused(capsys, "spot", "nowhere", "a.wav")
+
+
+def test_listen_prints_events_of_a_file_and_of_raw_samples(folder, capsys, monkeypatch):
+    raw = io.BytesIO((32767 * utter()).short().numpy().tobytes() + b"x")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
+    always_yes = spotter_of(AlwaysYes())
+    with patch.object(KeywordSpotter, "from_hparams", lambda source: always_yes):
+        for stream in ("anna_0.wav", "-"):
+            assert main(["listen", "model", stream, "--speaker=anna"]) == 0
+            (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+            assert (event["word"], event["speaker"], event["start"]) == ("yes", "anna", 0)
+
+
+def test_profiles_lists_exports_and_deletes(folder, capsys):
+    profile = SPOTTER.enroll([utter()])
+    store = ProfileStore("speakers.db")
+    for name in ("bert", "anna"):
+        store.save(name, profile)
+    assert main(["profiles", "speakers.db", "list"]) == 0
+    assert capsys.readouterr().out == "anna\nbert\n"
+    assert main(["profiles", "speakers.db", "export", "anna", "anna.json"]) == 0
+    assert SPOTTER.load_profile("anna.json").num_used == 1
+    assert main(["profiles", "speakers.db", "delete", "anna"]) == 0
+    assert store.names() == ["bert"]
+    capsys.readouterr()
+    line = refused(capsys, "profiles", "speakers.db", "delete", "anna")
+    assert line.startswith("vofp profiles: Found no profile of 'anna'")
+
+
+def test_export_takes_the_profile(folder, capsys):
+    SPOTTER.enroll([utter()]).save("anna.json")
+    with patch("vofp_plugin.inference.export.export") as export:
+        assert main(["export", "model", "--profile=anna.json", "--output=anna.pt2"]) == 0
+    (spotter, profile, path), _ = export.call_args
+    assert (spotter, profile.num_used, path) == (SPOTTER, 1, "anna.pt2")
+
+
+def test_doctor_says_what_works_and_what_does_not(capsys):
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.count(": ok\n") == 2
+    with patch("vofp_plugin.cli.doctor._audio_error", lambda: float("nan")):
+        assert main(["doctor"]) == 1
+    assert "vofp doctor: audio is written and read: off by nan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [c.__name__.rpartition(".")[2] for c in COMMANDS])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, "--help"])
+    assert exit_info.value.code == 0
+    assert "example: " in capsys.readouterr().out

@@ -1,0 +1,64 @@
+"""``vofp listen``: the words of a stream, as lines of JSON."""
+
+import sys
+
+from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+from vofp_plugin.cli.paths import path_of
+
+CHUNK = 0.1  # s
+
+
+def add_to(commands):
+    """Adds the subcommand to argparse's."""
+    parser = commands.add_parser(
+        "listen",
+        help="tell the words of a stream, as lines of JSON",
+        epilog="example: arecord -q -t raw -f S16_LE -r 16000 | vofp listen "
+        "results/vofp/fold0_seed0/pretrained - --profile anna.json",
+    )
+    add_model_to(parser)
+    parser.add_argument(
+        "stream", type=path_of, metavar="FILE", help="audio; - reads raw 16-bit mono from stdin"
+    )
+    add_profile_to(parser)
+    parser.add_argument("--speaker", metavar="NAME", help="told in every line")
+    for name, kind, default, told in (
+        ("hop", float, 0.1, "from window to window, in s"),
+        ("threshold", float, 0.5, "probability from which on a word is told"),
+        ("smoothing", int, 3, "windows of which the mean is taken"),
+        ("refractory", float, 1.0, "pause after a word, in s"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{told} (%(default)s)")
+    parser.add_argument("--ignored", nargs="*", default=[], metavar="WORD", help="words not told")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments):
+    from vofp_plugin.inference.streaming import StreamingSpotter
+
+    spotter = load_spotter(arguments)
+    listener = StreamingSpotter(
+        spotter,
+        load_profile(arguments, spotter),
+        arguments.speaker,
+        hop=arguments.hop,
+        threshold=arguments.threshold,
+        smoothing=arguments.smoothing,
+        refractory=arguments.refractory,
+        ignored=arguments.ignored,
+    )
+    size = round(CHUNK * listener.rate)
+    if arguments.stream == "-":
+        chunks = _raw_chunks(sys.stdin.buffer, size)
+    else:
+        chunks = spotter.load_audio(arguments.stream).split(size)
+    for event in listener.listen(chunks):
+        print(event.to_json(), flush=True)
+
+
+def _raw_chunks(stream, size):
+    """Chunks of raw 16-bit mono samples; half a sample at the end is left out."""
+    import numpy as np
+
+    while data := stream.read(2 * size):
+        yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype("float32") / 32768

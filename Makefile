@@ -23,7 +23,7 @@ demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
 	$(BIN)/python recipes/Synthetic-commands/personalized_kws/demo.py
 
 test: $(INSTALLED)  ## run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 style: $(INSTALLED)  ## check lint and format
 	$(BIN)/ruff check

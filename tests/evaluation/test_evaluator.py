@@ -9,7 +9,7 @@ from tiny_runs import run_google, scores_of
 from vofp_plugin.evaluation.evaluator import Evaluator
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.evaluation.sweep import load_sweep, save_sweep
-from vofp_plugin.lobes.baselines.fine_tuned import FineTunedModel
+from vofp_plugin.lobes.baselines import fine_tuned
 
 
 def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
@@ -23,7 +23,7 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
     def take(brain, draws, conditions, metrics):
         raise Enough(brain, draws, conditions)
 
-    monkeypatch.setattr("vofp_plugin.runs.runner._evaluate", take)
+    monkeypatch.setattr("vofp_plugin.runs.testing.evaluate", take)
     folder = shutil.copytree(finished_run, tmp_path / "run")
     with pytest.raises(Enough) as taken:
         run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")
@@ -113,13 +113,13 @@ def test_setting_that_diverges_is_no_better_than_the_shared_model(
 def test_sweep_and_test_adapt_in_the_evaluation_precision(
     google_corpus, cache_folder, tmp_path, monkeypatch
 ):
-    lowered, loss = set(), FineTunedModel._loss
+    lowered, loss = set(), fine_tuned._loss
 
-    def remember(model, *arguments):
+    def remember(*arguments):
         lowered.add(torch.is_autocast_enabled("cpu"))
-        return loss(model, *arguments)
+        return loss(*arguments)
 
-    monkeypatch.setattr(FineTunedModel, "_loss", remember)
+    monkeypatch.setattr(fine_tuned, "_loss", remember)
     arguments = ("fine_tuned.yaml", google_corpus, tmp_path, cache_folder, TINY_SWEEP)
     run_google(*arguments, "--eval_precision=bf16")
     assert lowered == {True}

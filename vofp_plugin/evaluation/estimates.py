@@ -136,7 +136,7 @@ def per_speaker(values):
 
 
 def _p_value(differences):
-    # Doubling is 100 times as fast as scipy's permutation_test, which moves every pattern. A
+    # Doubling needs no copy of the values for every pattern, as scipy's permutation_test does. A
     # pattern and its negation are equally far from 0, so the first sign can stay.
     sums = differences[:1]
     for difference in differences[1:]:

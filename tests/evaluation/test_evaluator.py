@@ -40,8 +40,7 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
         assert torch.equal(own.features(draw.queries), asked)
         assert (elsewhere.features(draw.queries) != asked).any()
         # A stranger is heard in the speaker's room, not in one of their own.
-        brain.condition = noise
-        heard = brain._enrollment([draw], "stranger", 3).feats[0]
+        heard = brain.evaluator._enrollment(noise, [draw], "stranger", 3).feats[0]
         assert torch.equal(heard, own.features(draw.stranger))
 
 

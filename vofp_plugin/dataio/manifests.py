@@ -56,6 +56,7 @@ def utterance_row(path, data_root, spk_id, command, transcript=None, sample_rate
 
     Example
     -------
+    >>> import soundfile
     >>> root = getfixture("tmp_path")
     >>> soundfile.write(root / "yes.wav", [0.0] * 8000, 16000)
     >>> row = utterance_row(root / "yes.wav", root, spk_id="ann", command="yes")
@@ -101,6 +102,7 @@ def utterance_rows(utterances, data_root, sample_rate=16000):
 
     Example
     -------
+    >>> import soundfile
     >>> folder = getfixture("tmp_path")
     >>> soundfile.write(folder / "yes.wav", [0.0] * 8000, 16000)
     >>> utterance_rows([(folder / "yes.wav", "ann", "yes")], folder)[0]["spk_id"]

@@ -16,6 +16,7 @@ class SharedModel(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
     >>> SharedModel(DSCNN(num_classes=10))(torch.rand(8, 101, 40)).shape
     torch.Size([8, 10])

@@ -5,9 +5,8 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.conditions import evaluation_data
+from vofp_plugin.inference.interfaces import DECISION_FILE
 from vofp_plugin.lobes.decision import Decision
-
-DECISION_FILE = "decision.json"
 
 
 def ask_trials(hparams, manifests, classes):

@@ -75,15 +75,15 @@ class ClaimScorer:
 
     @torch.no_grad()
     def _hear(self, utterances, places):
-        """Log-probabilities of words (U, C) and codes (U, D) of some utterances."""
+        """Log-probabilities of words (U, C), or None, and codes (U, D) of some utterances."""
         device = next(self.model.parameters()).device
         heard = []
         with evaluation_mode(self.model):
             for part in np.array_split(places, -(-len(places) // 256)):
                 feats, lens = utterances.features(part), utterances.lens[part]
                 heard.append(self.model.hear(feats.to(device), lens.to(device)))
-        log_probs, codes = (torch.cat(part) for part in zip(*heard, strict=True))
-        return log_probs.cpu(), codes
+        log_probs, codes = zip(*heard, strict=True)
+        return None if log_probs[0] is None else torch.cat(log_probs).cpu(), torch.cat(codes)
 
 
 def _log_odds(log_probs):

@@ -9,8 +9,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "export",
         help="write a speaker's model, from audio to log-probabilities, for torch alone",
-        epilog="example: vofp export results/vofp/fold0_seed0/pretrained --profile anna.json "
-        "--output anna.pt2",
+        epilog="example: vofp export pretrained/keywords --profile anna.json --output anna.pt2",
     )
     add_model_to(parser)
     add_profile_to(parser)

@@ -6,7 +6,8 @@ its `__class__`, so parameters and state-dict keys stay what they were.
 
 A batch of B = N * Q items holds Q items of each of N speakers, speaker after speaker. The injected
 weights are not on the layer but in `WEIGHTS`, of which every thread has its own: without any there
-the layer is the plain torch layer.
+the layer is the plain torch layer, and a single speaker's weights run in the plain layer's way.
+`vofp_plugin.nnet.kernels` has what runs for several.
 """
 
 from contextvars import ContextVar
@@ -15,6 +16,8 @@ from types import MappingProxyType
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from vofp_plugin.nnet.kernels import convolve, linear, pointwise, scale_and_shift
 
 # {layer: {"weight": (N, *shape), "bias": (N, *shape)}}, which `injection.injected` sets.
 WEIGHTS = ContextVar("injected weights", default=MappingProxyType({}))
@@ -45,10 +48,19 @@ class WeightInjected:
                 f"A {type(self).__name__} got a forward pass within a backward pass, when injected "
                 "weights are gone; expected none: switch checkpointing of activations off."
             )
-        if self.injected_weights is None:
+        injected = self.injected_weights
+        if injected is None:
             return super().forward(x)
-        y = self._run_by_speaker(x.transpose(0, self.batch_dim))
+        self._check_input(x)
+        num_speakers = self.num_speakers(x.shape[self.batch_dim])
+        weight, bias = (self.speaker_weight(name, num_speakers) for name in ("weight", "bias"))
+        if num_speakers == 1:
+            return self._run_alone(x, weight.squeeze(0), None if bias is None else bias.squeeze(0))
+        y = self._run_by_speaker(x.transpose(0, self.batch_dim), weight, bias)
         return y.transpose(0, self.batch_dim)
+
+    def _check_input(self, x):
+        """Refuses an input that torch would take for one item without a batch."""
 
     def batch_dims(self, x):
         """Dimensions of an input `x` which the layer does not mix, where the batch may be."""
@@ -102,7 +114,7 @@ class WeightInjected:
 
 
 class WeightInjectedLinear(WeightInjected, nn.Linear):
-    """Linear layer with a weight matrix for each speaker: one batched matrix product.
+    """Linear layer with a weight matrix for each speaker.
 
     Example
     -------
@@ -117,35 +129,34 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
         """All dimensions but that of the features."""
         return range(x.dim() - 1)
 
-    def _run_by_speaker(self, x):
-        """Maps `x` (B, *, in_features) to (B, *, out_features)."""
-        num_speakers = self.num_speakers(x.shape[0])
-        items = x.reshape(num_speakers, -1, self.in_features)
-        weight = self.speaker_weight("weight", num_speakers).transpose(1, 2)
-        bias = self.speaker_weight("bias", num_speakers)
-        if bias is None:
-            y = torch.bmm(items, weight)
-        else:
-            y = torch.baddbmm(bias.unsqueeze(1), items, weight)
-        return y.reshape(*x.shape[:-1], self.out_features)
+    def _run_alone(self, x, weight, bias):
+        return F.linear(x, weight, bias)
+
+    def _run_by_speaker(self, x, weight, bias):
+        return linear(x, weight, bias)
 
 
 class WeightInjectedConv(WeightInjected):
-    """Convolution with a kernel for each speaker: speakers become groups of one convolution."""
+    """Convolution with a kernel for each speaker."""
 
-    def _run_by_speaker(self, x):
-        """Maps `x` (B, C_in, *) to (B, C_out, *)."""
+    def _check_input(self, x):
         if x.dim() != self.weight.dim():
             raise ValueError(
                 f"Got an input of shape {tuple(x.shape)}; expected {self.weight.dim()} dimensions, "
                 "the first one the batch."
             )
-        num_speakers = self.num_speakers(x.shape[0])
-        weight = self.speaker_weight("weight", num_speakers)
-        bias = self.speaker_weight("bias", num_speakers)
+
+    def _run_alone(self, x, weight, bias):
+        return self._conv_forward(x, weight, bias)
+
+    def _run_by_speaker(self, x, weight, bias):
         if self._is_pointwise():
-            return self._pointwise(x, weight.flatten(2), bias)
-        return self._grouped(x, weight, bias)
+            return pointwise(x, weight, bias)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = 0
+        return convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def _is_pointwise(self):
         return (
@@ -154,33 +165,6 @@ class WeightInjectedConv(WeightInjected):
             and set(self.stride) == {1}
             and (self.padding == "valid" or set(self.padding) == {0})
         )
-
-    def _pointwise(self, x, weight, bias):
-        """A kernel of size 1 is a matrix product, which needs no copy of the input."""
-        num_speakers = weight.shape[0]
-        items = x.reshape(num_speakers, -1, self.in_channels, x[0, 0].numel())
-        y = weight.unsqueeze(1) @ items
-        if bias is not None:
-            y = y + bias[:, None, :, None]
-        return y.reshape(x.shape[0], self.out_channels, *x.shape[2:])
-
-    def _grouped(self, x, weight, bias):
-        num_speakers, padding = weight.shape[0], self.padding
-        if self.padding_mode != "zeros":
-            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-            padding = 0
-        items = x.reshape(num_speakers, -1, *x.shape[1:]).transpose(0, 1)
-        y = self.convolution(
-            items.flatten(1, 2),
-            weight.flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            self.stride,
-            padding,
-            self.dilation,
-            groups=num_speakers * self.groups,
-        )
-        y = y.unflatten(1, (num_speakers, self.out_channels)).transpose(0, 1)
-        return y.reshape(x.shape[0], *y.shape[2:])
 
 
 class WeightInjectedConv1d(WeightInjectedConv, nn.Conv1d):
@@ -195,8 +179,6 @@ class WeightInjectedConv1d(WeightInjectedConv, nn.Conv1d):
     torch.Size([8, 2, 10])
     """
 
-    convolution = staticmethod(F.conv1d)
-
 
 class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
     """2-D convolution with a kernel for each speaker.
@@ -210,23 +192,26 @@ class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
     torch.Size([6, 4, 6, 7])
     """
 
-    convolution = staticmethod(F.conv2d)
-
 
 class WeightInjectedBatchNorm(WeightInjected):
     """Batch normalization with a scale and a shift for each speaker; statistics stay shared."""
 
-    def _run_by_speaker(self, x):
-        """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
+    def _check_input(self, x):
         self._check_input_dim(x)
-        num_speakers = self.num_speakers(x.shape[0])
-        y = self._normalize(x).reshape(num_speakers, -1, *x.shape[1:])
-        channel = (num_speakers, 1, self.num_features) + (1,) * (x.dim() - 2)
-        weight = self.speaker_weight("weight", num_speakers).reshape(channel)
-        bias = self.speaker_weight("bias", num_speakers).reshape(channel)
-        return torch.addcmul(bias, y, weight).reshape(x.shape)
 
-    def _normalize(self, x):
+    def _run_alone(self, x, weight, bias):
+        return self._normalize(x, weight, bias)
+
+    def _run_by_speaker(self, x, weight, bias):
+        """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
+        if self.training or self.running_mean is None:
+            return scale_and_shift(self._normalize(x), weight, bias)
+        # Known statistics are a scale and a shift too.
+        full = torch.promote_types(self.running_var.dtype, torch.float32)
+        weight = weight * (self.running_var.to(full) + self.eps).rsqrt()
+        return scale_and_shift(x, weight, torch.addcmul(bias, self.running_mean, weight, value=-1))
+
+    def _normalize(self, x, weight=None, bias=None):
         """Normalizes with batch statistics in training, as torch's own forward does."""
         factor = self.momentum
         if self.training and self.track_running_stats:
@@ -239,6 +224,8 @@ class WeightInjectedBatchNorm(WeightInjected):
             x,
             self.running_mean if track else None,
             self.running_var if track else None,
+            weight,
+            bias,
             training=use_batch,
             momentum=factor or 0.0,
             eps=self.eps,
@@ -287,16 +274,12 @@ class WeightInjectedLayerNorm(WeightInjected, nn.LayerNorm):
         """All dimensions but those that are normalized."""
         return range(x.dim() - len(self.normalized_shape))
 
-    def _run_by_speaker(self, x):
-        """Normalizes the last dimensions of `x` (B, *, *normalized_shape)."""
-        num_speakers = self.num_speakers(x.shape[0])
+    def _run_alone(self, x, weight, bias):
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+    def _run_by_speaker(self, x, weight, bias):
         y = F.layer_norm(x, self.normalized_shape, eps=self.eps)
-        y = y.reshape(num_speakers, -1, *self.normalized_shape)
-        y = y * self.speaker_weight("weight", num_speakers).unsqueeze(1)
-        bias = self.speaker_weight("bias", num_speakers)
-        if bias is not None:
-            y = y + bias.unsqueeze(1)
-        return y.reshape(x.shape)
+        return scale_and_shift(y, weight, bias, dim=x.dim() - len(self.normalized_shape))
 
 
 WEIGHT_INJECTED = {

@@ -126,17 +126,19 @@ def scale_and_shift(x, scale, shift, dim=1):
     <BLANKLINE>
             [[2., 2., 2.]]])
     """
-    items = x.unflatten(0, _speakers_and_items(x, scale))
-    last = dim + scale.dim() - 1  # of the dimensions of channels, in `items`
-    shape = (len(scale), *[1] * dim, *scale.shape[1:], *[1] * (items.dim() - 1 - last))
-    scale = scale.reshape(shape)
+    items, before = x, dim - 1
+    if len(x) != len(scale):
+        items, before = x.reshape(*_speakers_and_items(x, scale), *x.shape[1:]), dim
+    last = before + scale.dim() - 1  # of the dimensions of channels
+    shape = (len(scale), *[1] * before, *scale.shape[1:], *[1] * (items.dim() - 1 - last))
+    scale = scale.view(shape)
     if shift is None:
         y = items * scale
     elif items.stride(last) == 1:
-        y = torch.addcmul(shift.reshape(shape), items, scale)
+        y = torch.addcmul(shift.view(shape), items, scale)
     else:
-        y = (items * scale).add_(shift.reshape(shape))
-    return y.flatten(0, 1).to(x.dtype)
+        y = (items * scale).add_(shift.view(shape))
+    return y.view(x.shape).to(x.dtype)
 
 
 def channels_innermost(x):

@@ -19,7 +19,7 @@ from torch import nn
 
 from vofp_plugin.nnet.kernels import convolve, linear, pointwise, scale_and_shift
 
-# {layer: {"weight": (N, *shape), "bias": (N, *shape)}}, which `injection.injected` sets.
+# {layer: SpeakerWeights}, which `injection.injected` sets.
 WEIGHTS = ContextVar("injected weights", default=MappingProxyType({}))
 
 
@@ -27,11 +27,6 @@ class WeightInjected:
     """What all weight-injected layers share: where weights and the batch are, and how to run."""
 
     batch_dim = 0  # of the input; `check_injection` sets another one where the batch is there
-
-    @property
-    def injected_weights(self):
-        """{"weight": (N, *shape), "bias": (N, *shape)} or a part of it; None without any."""
-        return WEIGHTS.get().get(self)
 
     def forward(self, x):
         """Runs the layer, with the weights of each speaker where they are injected.
@@ -48,16 +43,21 @@ class WeightInjected:
                 f"A {type(self).__name__} got a forward pass within a backward pass, when injected "
                 "weights are gone; expected none: switch checkpointing of activations off."
             )
-        injected = self.injected_weights
-        if injected is None:
+        weights = WEIGHTS.get().get(self)
+        if weights is None:
             return super().forward(x)
         self._check_input(x)
-        num_speakers = self.num_speakers(x.shape[self.batch_dim])
-        weight, bias = (self.speaker_weight(name, num_speakers) for name in ("weight", "bias"))
-        if num_speakers == 1:
-            return self._run_alone(x, weight.squeeze(0), None if bias is None else bias.squeeze(0))
-        y = self._run_by_speaker(x.transpose(0, self.batch_dim), weight, bias)
-        return y.transpose(0, self.batch_dim)
+        if weights.num_speakers == 1:
+            return self._run_alone(x, weights.weight, weights.bias)
+        if self.batch_dim:
+            x = x.transpose(0, self.batch_dim)
+        if len(x) % weights.num_speakers:
+            raise ValueError(
+                f"Got a batch of {len(x)} items for {weights.num_speakers} speakers; expected the "
+                "same number of items for each speaker, speaker after speaker."
+            )
+        y = self._run_by_speaker(x, weights)
+        return y.transpose(0, self.batch_dim) if self.batch_dim else y
 
     def _check_input(self, x):
         """Refuses an input that torch would take for one item without a batch."""
@@ -65,52 +65,6 @@ class WeightInjected:
     def batch_dims(self, x):
         """Dimensions of an input `x` which the layer does not mix, where the batch may be."""
         return range(1)
-
-    def num_speakers(self, batch_size):
-        """Number of weight sets N, checked against the batch.
-
-        Arguments
-        ---------
-        batch_size : int
-            Number of items B in the batch.
-
-        Returns
-        -------
-        int
-            N.
-
-        Raises
-        ------
-        ValueError
-            If N does not divide B.
-        """
-        num_speakers = next(iter(self.injected_weights.values())).shape[0]
-        if batch_size % num_speakers:
-            raise ValueError(
-                f"Got a batch of {batch_size} items for {num_speakers} speakers; expected the same "
-                "number of items for each speaker, speaker after speaker."
-            )
-        return num_speakers
-
-    def speaker_weight(self, name, num_speakers):
-        """Weights of each speaker: the injected ones, else the layer's own for everybody.
-
-        Arguments
-        ---------
-        name : str
-            "weight" or "bias".
-        num_speakers : int
-            N.
-
-        Returns
-        -------
-        torch.Tensor or None
-            (N, *shape); None if the layer has no such parameter.
-        """
-        if name in self.injected_weights:
-            return self.injected_weights[name]
-        shared = getattr(self, name)
-        return None if shared is None else shared.expand(num_speakers, *shared.shape)
 
 
 class WeightInjectedLinear(WeightInjected, nn.Linear):
@@ -132,8 +86,8 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
     def _run_alone(self, x, weight, bias):
         return F.linear(x, weight, bias)
 
-    def _run_by_speaker(self, x, weight, bias):
-        return linear(x, weight, bias)
+    def _run_by_speaker(self, x, weights):
+        return linear(x, weights.weight, weights.bias)
 
 
 class WeightInjectedConv(WeightInjected):
@@ -149,14 +103,15 @@ class WeightInjectedConv(WeightInjected):
     def _run_alone(self, x, weight, bias):
         return self._conv_forward(x, weight, bias)
 
-    def _run_by_speaker(self, x, weight, bias):
+    def _run_by_speaker(self, x, weights):
         if self._is_pointwise():
-            return pointwise(x, weight, bias)
+            return pointwise(x, weights.weight, weights.bias)
         padding = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        return convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+        settings = self.stride, padding, self.dilation, self.groups
+        return convolve(x, weights.weight, weights.bias, *settings)
 
     def _is_pointwise(self):
         return (
@@ -202,14 +157,13 @@ class WeightInjectedBatchNorm(WeightInjected):
     def _run_alone(self, x, weight, bias):
         return self._normalize(x, weight, bias)
 
-    def _run_by_speaker(self, x, weight, bias):
+    def _run_by_speaker(self, x, weights):
         """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
-        if self.training or self.running_mean is None:
-            return scale_and_shift(self._normalize(x), weight, bias)
-        # Known statistics are a scale and a shift too.
-        full = torch.promote_types(self.running_var.dtype, torch.float32)
-        weight = weight * (self.running_var.to(full) + self.eps).rsqrt()
-        return scale_and_shift(x, weight, torch.addcmul(bias, self.running_mean, weight, value=-1))
+        folded = weights.folded
+        # Not where statistics were swapped since, as by `torch.func.functional_call`.
+        if folded and folded.running_var is self.running_var and not self.training:
+            return scale_and_shift(x, folded.scale, folded.shift)
+        return scale_and_shift(self._normalize(x), weights.weight, weights.bias)
 
     def _normalize(self, x, weight=None, bias=None):
         """Normalizes with batch statistics in training, as torch's own forward does."""
@@ -277,9 +231,10 @@ class WeightInjectedLayerNorm(WeightInjected, nn.LayerNorm):
     def _run_alone(self, x, weight, bias):
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
-    def _run_by_speaker(self, x, weight, bias):
+    def _run_by_speaker(self, x, weights):
         y = F.layer_norm(x, self.normalized_shape, eps=self.eps)
-        return scale_and_shift(y, weight, bias, dim=x.dim() - len(self.normalized_shape))
+        first = x.dim() - len(self.normalized_shape)
+        return scale_and_shift(y, weights.weight, weights.bias, dim=first)
 
 
 WEIGHT_INJECTED = {

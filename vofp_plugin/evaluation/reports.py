@@ -162,6 +162,8 @@ def write_report(metrics, folder):
     if metrics.get("detection"):
         figures["det"] = plot_det(metrics["detection"]["curves"])
         sections["Detection"] = detection_section(metrics["detection"])
+    for judged in metrics.get("detection_also", []):
+        sections[f"Detection, {judged['rule'].replace('_', ' ')}"] = detection_section(judged)
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
     return _write_page(folder / "report.md", title, _facts(metrics), rows, figures, sections)
 

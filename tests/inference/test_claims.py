@@ -14,7 +14,11 @@ from vofp_plugin.lobes.soft_and import SoftAnd
 VOICES = {"anna": (120.0, 1.0), "bert": (230.0, 1.3), "cleo": (170.0, 0.8)}
 
 
-@pytest.fixture(params=KINDS, ids=["voice", "both"])
+WORD, BOTH = (PersonalKeywordSpotter, 1), (PersonalKeywordSpotter, 2)
+KINDS = [(PersonalizedVerifier, 1), (TargetSpeakerSpotter, 2), WORD, BOTH]
+
+
+@pytest.fixture(params=KINDS)
 def judge(request):
     return random_detector(*request.param)
 

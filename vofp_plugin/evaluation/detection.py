@@ -10,6 +10,7 @@ from vofp_plugin.evaluation.trial_lists import (
     read_enrollments,
     read_trials,
     single_enrollments,
+    speaker_trials,
 )
 from vofp_plugin.evaluation.trial_set import TrialSet
 from vofp_plugin.lobes.decision import Decision
@@ -82,7 +83,8 @@ class DetectionEvaluation:
     def drawn(self, rows, shots, min_queries):
         """Draws the trials of manifest rows, for the K of `shots`: `TrialSet`."""
         manifest = {row["ID"]: row for row in rows}
-        trials, enrollments = keyword_trials(manifest, shots, self.num_draws, min_queries)
+        draw = keyword_trials if self.asks_words else speaker_trials
+        trials, enrollments = draw(manifest, shots, self.num_draws, min_queries)
         return TrialSet.of(trials, enrollments, rows, shots)
 
     def asked(self, rows, shots, min_queries, classes):

@@ -48,6 +48,7 @@ READ_KEYS = (
     "start_checkpoint",
     "start_classes",
     "detection",
+    "personal_vad",
     *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )

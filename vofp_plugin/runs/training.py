@@ -16,6 +16,7 @@ from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
 from vofp_plugin.runs.checkpoints import PARTIAL
 from vofp_plugin.runs.detection import ask_trials, decide, detect, write_trials_of
+from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
 from vofp_plugin.runs.run import check_classes, evaluate
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -62,6 +63,7 @@ def train(run, prepare):
     if run.hparams["noise_folder"] is not None:
         check_content(folder, "noise_folder", listing_digest(run.hparams["noise_folder"]))
     asked = ask_trials(run.hparams, manifests, classes)
+    streams = ask_streams(run.hparams, manifests["test"])
     run.begin(classes, folder)
     write_trials_of(asked, folder)
     start_main_model(run.hparams, manifests, classes)
@@ -74,6 +76,7 @@ def train(run, prepare):
     decide(brain, run.hparams, asked, manifests["valid"], classes)
     evaluate(brain, draws, conditions, metrics)
     metrics |= detect(brain, run.hparams, asked, conditions, classes)
+    metrics |= answer_streams(brain, run.hparams, manifests["test"], streams, folder)
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
     return metrics

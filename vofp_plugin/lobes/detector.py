@@ -104,6 +104,18 @@ class Detector(nn.Module):
         """Makes the weights of N speakers, of an `Enrollment` or a `Summary`."""
         return self.head.weights(self.summarize(enrollment))
 
+    @torch.no_grad()
+    def learn(self, batches):
+        """Keeps a cohort of training utterances, where the head scores against one.
+
+        Arguments
+        ---------
+        batches : iterable
+            Features (B, T, F) and labels (B,).
+        """
+        if hasattr(self.head, "keep_cohort"):
+            self.head.keep_cohort(torch.cat([self.hear(feats)[1] for feats, _ in batches]))
+
     def draw(self, enrollment, generator=None):
         """Draws the weights of N speakers and gives their KL divergence (N,), in nats."""
         return self.head.draw(self.summarize(enrollment), generator)

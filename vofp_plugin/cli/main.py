@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from vofp_plugin.cli import compare, doctor, enroll, export, listen, profiles, spot
+from vofp_plugin.cli import compare, doctor, enroll, export, listen, page, profiles, spot
 
-COMMANDS = enroll, spot, listen, profiles, export, compare, doctor
+COMMANDS = enroll, spot, listen, page, profiles, export, compare, doctor
 
 
 def main(argv=None):

@@ -12,14 +12,17 @@ export MALLOC_MMAP_THRESHOLD_ ?= 30000000
 export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
 export MALLOC_TOP_PAD_ ?= 200000000
 
-.PHONY: help setup demo test style tables
+.PHONY: help setup demo train-demo test style tables
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 setup: $(INSTALLED)  ## make .venv and install the project into it, unless that is done
 
-demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
+demo: $(INSTALLED)  ## enroll two speakers, ask and listen, in a minute
+	$(BIN)/vofp demo
+
+train-demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
 	$(BIN)/python recipes/Synthetic-commands/personalized_kws/demo.py
 
 test: $(INSTALLED)  ## run the tests

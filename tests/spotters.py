@@ -1,4 +1,4 @@
-"""Keyword spotters made in a moment, of random weights or of none."""
+"""Inference classes made in a moment, of random weights or of none."""
 
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
@@ -8,9 +8,16 @@ from torch import nn
 from vofp_plugin.dataio.front_end import FrontEnd
 from vofp_plugin.inference.front_door import personalize
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.lobes.decision import Decision, OperatingPoint
+from vofp_plugin.lobes.detection_head import DetectionHead
+from vofp_plugin.lobes.detector import Detector
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
+from vofp_plugin.lobes.models.trunk import Trunk
+from vofp_plugin.lobes.soft_and import SoftAnd
 
 WORDS = "no", "yes", "stop"
+# One that rejects all, and one that accepts all.
+POINTS = OperatingPoint(0.01, 1e9, 1.0), OperatingPoint(0.05, -1e9, 0.0)
 
 
 class AlwaysYes(nn.Module):
@@ -24,12 +31,11 @@ class AlwaysYes(nn.Module):
         return self.log_probs.expand(len(feats), -1)
 
 
-def spotter_of(model):
+def spotter_of(model, kind=KeywordSpotter, **hparams):
     words = CategoricalEncoder()
     words.update_from_iterable(WORDS)
-    return KeywordSpotter(
-        {"model": model}, {"front_end": FrontEnd(Fbank(n_mels=40)), "label_encoder": words}
-    )
+    front_end = FrontEnd(Fbank(n_mels=40))
+    return kind({"model": model}, {"front_end": front_end, "label_encoder": words, **hparams})
 
 
 def random_spotter():
@@ -38,3 +44,10 @@ def random_spotter():
     model = personalize(main_model, FrontEnd(Fbank(n_mels=40))).mods.model
     nn.init.normal_(model.hyper_personalizer.mean.weight, std=0.1)
     return spotter_of(model)
+
+
+def random_detector(kind, num_scores):
+    """A `ClaimInterface` of that class, whose decision reads so many scores."""
+    trunk = Trunk(DSCNN(num_classes=len(WORDS), channels=6, num_blocks=1))
+    model = Detector(trunk, DetectionHead(trunk.embedding_size, code_size=8))
+    return spotter_of(model, kind, decision=Decision(SoftAnd(num_scores), 0.0, POINTS))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from spotters import WORDS, AlwaysYes, random_spotter, spotter_of
+from spotters import WORDS, AlwaysYes, random_detector, random_spotter, spotter_of
 from voices import RATE, utter
 
 pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
@@ -20,6 +20,7 @@ from vofp_plugin.inference.onnx_export import (  # noqa: E402
     export_onnx_pair,
     round_to_8_bits,
 )
+from vofp_plugin.inference.target_speaker_spotter import TargetSpeakerSpotter  # noqa: E402
 
 LENGTHS = [round(0.1 * RATE), RATE // 2, RATE, RATE + 77, 3 * RATE]
 TAKES = [utter(take=1), utter(take=2)]
@@ -106,6 +107,16 @@ def test_the_pair_without_enrollment_answers_as_for_everybody(spotter, pair):
     audio = stream(RATE)
     (scores,) = pair[1].run(None, {"audio": audio.numpy()})
     np.testing.assert_allclose(scores, spotter.answer([audio[0]]).numpy(), atol=1e-4)
+
+
+def test_a_detector_is_exported_with_its_decision(tmp_path):
+    spotter = random_detector(TargetSpeakerSpotter, 2)
+    profile = spotter.enroll(TAKES)
+    export_onnx(spotter, profile, tmp_path / "anna.onnx")
+    audio = stream(RATE)
+    (scores,) = ort.InferenceSession(tmp_path / "anna.onnx").run(None, {"audio": audio.numpy()})
+    expected = spotter.answer([audio[0]], profiles=profile).numpy()
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
 def test_what_cannot_be_exported_is_told_and_nothing_is_written(tmp_path):

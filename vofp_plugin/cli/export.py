@@ -9,8 +9,8 @@ def add_to(commands):
     parser = commands.add_parser(
         "export",
         help="write a speaker's model, from audio to scores, for torch or onnxruntime alone",
-        epilog="example: vofp export results/vofp/fold0_seed0/pretrained --profile anna.json "
-        "--format onnx --output anna.onnx",
+        epilog="example: vofp export pretrained/keywords --profile anna.json --format onnx "
+        "--output anna.onnx",
     )
     add_model_to(parser)
     add_profile_to(parser)

@@ -14,7 +14,7 @@ def add_to(commands):
         "listen",
         help="tell the words of a stream, as lines of JSON",
         epilog="example: arecord -q -t raw -f S16_LE -r 16000 | vofp listen "
-        "results/vofp/fold0_seed0/pretrained - --profile anna.json",
+        "pretrained/keywords - --profile anna.json",
     )
     add_model_to(parser)
     parser.add_argument(

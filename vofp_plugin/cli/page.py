@@ -18,7 +18,7 @@ def add_to(commands):
         help="enroll and try it in the browser (needs the extra `page`)",
         description="Serve a page to the browser of this machine: record or upload takes, see how "
         "good each is, ask with and without the profile. Recordings are forgotten, profiles kept.",
-        epilog="example: vofp page results/vofp/fold0_seed0/pretrained --store speakers.db",
+        epilog="example: vofp page pretrained/keywords --store speakers.db",
     )
     add_model_to(parser)
     parser.add_argument(

@@ -81,10 +81,9 @@ def _asking(studio):
 
     @_told
     def ask(name, path):
-        found = studio.answers(name, path)
-        moments = studio.curve(name, path, found[0].word)
+        found, (word, moments) = studio.answers(name, path), studio.curve(name, path)
         rows = [[answer.enrollment, answer.word, f"{answer.probability:.3f}"] for answer in found]
-        return rows, pd.DataFrame(moments)
+        return rows, gr.LinePlot(pd.DataFrame(moments), title=f"Where “{word}” is")
 
     @_told
     def remove(name):

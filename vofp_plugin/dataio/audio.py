@@ -141,7 +141,7 @@ def check_wavs(wavs, name, front_end):
     >>> check_wavs([torch.zeros(16000)], "Query", FrontEnd(None))
     """
     for number, wav in enumerate(wavs, start=1):
-        _check_wav(wav, f"{name} {number}")
+        check_wav(wav, f"{name} {number}")
         if front_end.is_long(len(wav)):
             logger.warning(
                 "%s %d has %.1f s, of which the loudest %.1f s are read: cut out the word.",
@@ -152,7 +152,8 @@ def check_wavs(wavs, name, front_end):
             )
 
 
-def _check_wav(wav, name):
+def check_wav(wav, name):
+    """Refuses what is no waveform (L,), whatever its length; errors are those of `check_wavs`."""
     if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
         got = f"a tensor of {wav.dtype}" if isinstance(wav, torch.Tensor) else type(wav).__name__
         raise TypeError(f"{name} is {got}; expected a float tensor (L,), full scale at 1.")

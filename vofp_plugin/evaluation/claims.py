@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from vofp_plugin.lobes.decision import log_odds
 from vofp_plugin.tasks.detection import SCORES, WORD
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
@@ -26,7 +27,7 @@ class ClaimScorer:
         self.model, self.condition, self.asked = model, condition, asked
         queries, self.query = np.unique(asked.query, return_inverse=True)
         log_probs, self.queries = self._hear(condition.queries, queries)
-        self.word_scores = None if words is None else _log_odds(log_probs[self.query, words])
+        self.word_scores = None if words is None else log_odds(log_probs[self.query, words])
 
     def scores(self, enrollment, shots):
         """Scores of all trials for a kind of `ENROLLMENTS` and K = `shots`.
@@ -75,17 +76,12 @@ class ClaimScorer:
 
     @torch.no_grad()
     def _hear(self, utterances, places):
-        """Log-probabilities of words (U, C) and codes (U, D) of some utterances."""
+        """Log-probabilities of words (U, C), or None, and codes (U, D) of some utterances."""
         device = next(self.model.parameters()).device
         heard = []
         with evaluation_mode(self.model):
             for part in np.array_split(places, -(-len(places) // 256)):
                 feats, lens = utterances.features(part), utterances.lens[part]
                 heard.append(self.model.hear(feats.to(device), lens.to(device)))
-        log_probs, codes = (torch.cat(part) for part in zip(*heard, strict=True))
-        return log_probs.cpu(), codes
-
-
-def _log_odds(log_probs):
-    """Log-odds (*), in nats, of log-probabilities; bounded where one is 0."""
-    return log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))
+        log_probs, codes = zip(*heard, strict=True)
+        return None if log_probs[0] is None else torch.cat(log_probs).cpu(), torch.cat(codes)

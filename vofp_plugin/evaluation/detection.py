@@ -129,7 +129,7 @@ class DetectionEvaluation:
         return {cell: scorer.scores(*cell) for cell in [*cells, ("none", 0)]}
 
     def decide(self, scores, facts, rule=None):
-        """Finds calibration and threshold, one for all conditions and K.
+        """Finds calibration and thresholds, one for all conditions and K.
 
         Arguments
         ---------
@@ -151,7 +151,7 @@ class DetectionEvaluation:
         soft_and = SoftAnd(together.shape[1])
         soft_and.fit(together, torch.from_numpy(accepted), torch.from_numpy(weights))
         curve = DetCurve.of(soft_and(together).numpy(), accepted, weights)
-        return Decision(soft_and, curve.equal_error()[1])
+        return Decision(soft_and, curve.equal_error()[1], curve.operating_points())
 
     def rows(self, scores, facts, decision, rule=None):
         """Rows of one condition: those of `detection_rows`, of each kind of enrollment."""

@@ -16,6 +16,8 @@ class AudioModel(nn.Module):
     front_end : FrontEnd
     main_model : torch.nn.Module
         Called as `main_model(feats, lens)`.
+    conclude : callable
+        What is made of its output, such as a method of an inference class; None leaves it.
 
     Example
     -------
@@ -26,9 +28,10 @@ class AudioModel(nn.Module):
     torch.Size([1, 10])
     """
 
-    def __init__(self, front_end, main_model):
+    def __init__(self, front_end, main_model, conclude=None):
         super().__init__()
         self.main_model = main_model
+        self.conclude = nn.Identity() if conclude is None else conclude
         self._set_front_end(front_end)
 
     def _set_front_end(self, front_end):
@@ -45,7 +48,7 @@ class AudioModel(nn.Module):
 
     def forward(self, audio):
         """Answers waveforms (B, L) of the front end's sampling rate, full scale at 1."""
-        return self.main_model(*self.features(audio))
+        return self.conclude(self.main_model(*self.features(audio)))
 
     def features(self, audio):
         """Features (B, T, F) and relative lengths (B,) of the loudest stretches."""
@@ -88,10 +91,12 @@ class Answerer(AudioModel):
         Or another that is called as `model(feats, lens, weights)`.
     shapes : dict
         {parameter name: shape} of one speaker's weights.
+    conclude : callable
+        As for `AudioModel`.
     """
 
-    def __init__(self, front_end, model, shapes):
-        super().__init__(front_end, model)
+    def __init__(self, front_end, model, shapes, conclude=None):
+        super().__init__(front_end, model, conclude)
         self.shapes = {name: torch.Size(shape) for name, shape in shapes.items()}
 
     def forward(self, audio, weights):
@@ -101,7 +106,7 @@ class Answerer(AudioModel):
             name: part.view(1, *shape)
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
-        return self.main_model(*self.features(audio), weights)
+        return self.conclude(self.main_model(*self.features(audio), weights))
 
 
 def joined(tensors):

@@ -45,7 +45,8 @@ def export(spotter, profile, path):
 def speaker_model(spotter, profile):
     """Gives the `AudioModel` of a speaker, or of everybody if `profile` is None."""
     profile = spotter.empty_profile() if profile is None else profile
-    return AudioModel(spotter.hparams.front_end, spotter.merge(profile)).eval()
+    front_end, model = spotter.hparams.front_end, spotter.merge(profile)
+    return AudioModel(front_end, model, spotter.conclude).eval()
 
 
 def noises(front_end):

@@ -72,13 +72,14 @@ def export_onnx_pair(spotter, folder):
     """
     _check_packages()
     model, front_end, empty = spotter.mods.model, spotter.hparams.front_end, spotter.empty_profile()
-    if getattr(getattr(model, "encoder", None), "labelled", False):
+    if model.told_words:
         raise ValueError(
             "Got a model that is told the words of an enrollment; expected one that is not: "
             "export a speaker's model instead."
         )
     weights = empty.weights(model)
-    answerer = Answerer(front_end, model, {name: x.shape[1:] for name, x in weights.items()}).eval()
+    shapes = {name: weight.shape[1:] for name, weight in weights.items()}
+    answerer = Answerer(front_end, model, shapes, spotter.conclude).eval()
     enroller = Enroller(front_end, model).eval()
     with torch.no_grad():
         model(*answerer.features(noises(front_end)[0]), weights)  # checks it once, not in the graph

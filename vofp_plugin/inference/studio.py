@@ -134,20 +134,41 @@ class Studio:
             for _, score, _, (word,) in [self.spotter.classify_batch([wav], profiles=profile)]
         ]
 
-    def curve(self, name, path, word):
-        """Tells where in a recording a word is: a `Moment` for each window and enrollment.
+    def curve(self, name, path):
+        """Tells where in a recording a word is.
 
-        Errors are those of `answers`, and ValueError if the word is none of the model's.
+        Arguments
+        ---------
+        name : str
+            Of a speaker.
+        path : str or Path
+
+        Returns
+        -------
+        str
+            The word that is likeliest in any window, with the speaker's profile.
+        list of Moment
+            One for each window and enrollment.
+
+        Raises
+        ------
+        KeyError, FileNotFoundError, ValueError
+            As `answers`.
         """
         wav = self._read(path)
-        (place,) = self.spotter.classes([word])
-        moments = []
-        for enrollment, profile in self._profiles(name).items():
-            listener = StreamingSpotter(self.spotter, profile, hop=HOP)
-            for start, clip, log_probs in listener.windows([wav]):
-                middle = start + len(clip) / listener.rate / 2
-                moments.append(Moment(middle, enrollment, log_probs[place].exp().item()))
-        return moments
+        windows = {
+            enrollment: list(StreamingSpotter(self.spotter, profile, hop=HOP).windows([wav]))
+            for enrollment, profile in self._profiles(name).items()
+        }
+        own = torch.stack([log_probs for *_, log_probs in windows["own"]])
+        place = own.amax(dim=0).argmax()
+        (word,) = self.spotter.hparams.label_encoder.decode_torch(place.view(1))
+        rate = self.spotter.hparams.front_end.sample_rate
+        return word, [
+            Moment(start + len(clip) / rate / 2, enrollment, log_probs[place].exp().item())
+            for enrollment, found in windows.items()
+            for start, clip, log_probs in found
+        ]
 
     def _profiles(self, name):
         own = self.store.load(name, self.spotter.mods.model)

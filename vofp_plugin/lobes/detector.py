@@ -36,6 +36,7 @@ class Detector(nn.Module):
     """
 
     enrollments = ("none", "own", "stranger")
+    told_words = 0
 
     def __init__(self, main_model, head):
         super().__init__()

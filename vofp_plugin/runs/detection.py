@@ -6,9 +6,8 @@ import numpy as np
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.conditions import evaluation_data
+from vofp_plugin.inference.interfaces import DECISION_FILE
 from vofp_plugin.lobes.decision import Decision
-
-DECISION_FILE = "decision.json"
 
 
 def decision_path(folder, evaluation, rule):

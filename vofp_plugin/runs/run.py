@@ -45,6 +45,7 @@ READ_KEYS = (
     "start_checkpoint",
     "start_classes",
     "detection",
+    "interface",
     *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )

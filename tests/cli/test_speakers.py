@@ -13,7 +13,7 @@ from spotters import AlwaysYes, random_detector, random_spotter, spotter_of
 from voices import RATE, utter
 
 from vofp_plugin.cli.main import COMMANDS, main
-from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.interfaces import PersonalizedInterface
 from vofp_plugin.inference.personalized_verifier import PersonalizedVerifier
 from vofp_plugin.inference.profile_store import ProfileStore
 
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     for take in range(3):
         soundfile.write(f"anna_{take}.wav", utter(take=take).numpy(), RATE)
     soundfile.write("silence.wav", 0 * utter().numpy(), RATE)
-    with patch.object(KeywordSpotter, "from_hparams", lambda source: SPOTTER):
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: SPOTTER):
         yield tmp_path
 
 
@@ -93,7 +93,7 @@ def test_listen_prints_events_of_a_file_and_of_raw_samples(folder, capsys, monke
     raw = io.BytesIO((32767 * utter()).short().numpy().tobytes() + b"x")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
     always_yes = spotter_of(AlwaysYes())
-    with patch.object(KeywordSpotter, "from_hparams", lambda source: always_yes):
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: always_yes):
         for stream in ("anna_0.wav", "-"):
             assert main(["listen", "model", stream, "--speaker=anna"]) == 0
             (event,) = map(json.loads, capsys.readouterr().out.splitlines())

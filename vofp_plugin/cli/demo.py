@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -130,10 +132,15 @@ def _curve(spotter, profile, stream):
 def _next_commands(model, folder):
     from vofp_plugin.inference.shipped import SAMPLES
 
-    vofp, profile = sys.argv[0], folder / "you.json"
-    clips = [str(SAMPLES / f"bert_enroll_{number}.flac") for number in (1, 2, 3)]
+    vofp, profile = _shortest(sys.argv[0]), folder / "you.json"
+    clips = [_shortest(SAMPLES / f"bert_enroll_{number}.flac") for number in (1, 2, 3)]
     return [
         f"{vofp} enroll {model} {' '.join(clips)} --output {profile}",
-        f"{vofp} spot {model} {SAMPLES / 'bert_left.flac'} --profile {profile}",
+        f"{vofp} spot {model} {_shortest(SAMPLES / 'bert_left.flac')} --profile {profile}",
         f"{vofp} listen {model} {folder / 'stream.flac'} --profile {profile}",
     ]
+
+
+def _shortest(path):
+    """A path as it is shortest to type here, in quotes where a shell needs them."""
+    return shlex.quote(min(os.path.relpath(path), str(path), key=len))

@@ -37,7 +37,7 @@ tables: $(INSTALLED)  ## rewrite the tables of the READMEs from the recorded res
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
-	    -e '.[synthetic,test]'
+	    -e '.[synthetic,onnx,page,test]'
 	@touch $@
 
 # pip is the last file of a new environment, so an interrupted one is made again.

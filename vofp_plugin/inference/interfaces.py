@@ -151,7 +151,11 @@ class PersonalizedInterface(Pretrained):
         TypeError
             If a profile is none, or a waveform no float tensor.
         """
-        return self.rows(wavs, wav_lens, profiles)
+        return self.conclude(self.rows(wavs, wav_lens, profiles))
+
+    def conclude(self, rows):
+        """What the class makes of the model's output (B, ...), by what can be exported."""
+        return rows
 
     @torch.no_grad()
     def rows(self, wavs, wav_lens=None, profiles=None):

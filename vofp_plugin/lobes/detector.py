@@ -100,6 +100,11 @@ class Detector(nn.Module):
             codes[present] = heard
         return self.head.summarize(codes, present)
 
+    def summarize_each(self, feats, lens):
+        """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
+        _, codes = self.hear(feats, lens)
+        return Summary(codes, torch.ones_like(codes[:, :1]))
+
     def personalize(self, enrollment):
         """Makes the weights of N speakers, of an `Enrollment` or a `Summary`."""
         return self.head.weights(self.summarize(enrollment))

@@ -15,7 +15,7 @@ from vofp_plugin.lobes.decision import Decision
 from vofp_plugin.utils.files import reason_of
 
 KEPT_WEIGHTS = 32  # profiles whose weights are kept, those that answered last
-DECISION_FILE = "decision.json"
+DECISIONS = "decision*.json"  # files of a detector: its own decision, and those by other rules
 
 
 class PersonalizedInterface(Pretrained):
@@ -67,8 +67,8 @@ class PersonalizedInterface(Pretrained):
         loaded = _read(folder, *args, **kwargs)
         if loaded is None:
             return None
-        if (folder / DECISION_FILE).is_file():
-            loaded["hparams"]["decision"] = Decision.load(folder / DECISION_FILE)
+        for path in folder.glob(DECISIONS):
+            loaded["hparams"][path.stem] = Decision.load(path)
         return _interface(loaded["hparams"], cls)(**loaded)
 
     def load_audio(self, path):

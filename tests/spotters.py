@@ -8,10 +8,14 @@ from torch import nn
 from vofp_plugin.dataio.front_end import FrontEnd
 from vofp_plugin.inference.front_door import personalize
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
 from vofp_plugin.lobes.decision import Decision, OperatingPoint
-from vofp_plugin.lobes.detection_head import DetectionHead
+from vofp_plugin.lobes.detection_head import CosineHead, DetectionHead
 from vofp_plugin.lobes.detector import Detector
+from vofp_plugin.lobes.keyword_detector import KeywordDetector
+from vofp_plugin.lobes.keyword_head import KeywordHead, WordHead
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
+from vofp_plugin.lobes.models.keyword_trunk import KeywordTrunk
 from vofp_plugin.lobes.models.trunk import Trunk
 from vofp_plugin.lobes.soft_and import SoftAnd
 
@@ -48,6 +52,11 @@ def random_spotter():
 
 def random_detector(kind, num_scores):
     """A `ClaimInterface` of that class, whose decision reads so many scores."""
+    decision = Decision(SoftAnd(num_scores), 0.0, POINTS)
+    if kind is PersonalKeywordSpotter:
+        trunk = KeywordTrunk(DSCNN(num_classes=1, channels=6, num_blocks=1))
+        head = KeywordHead(WordHead(trunk.word_size, 8), CosineHead(trunk.embedding_size, 8))
+        return spotter_of(KeywordDetector(trunk, head), kind, decision=decision)
     trunk = Trunk(DSCNN(num_classes=len(WORDS), channels=6, num_blocks=1))
     model = Detector(trunk, DetectionHead(trunk.embedding_size, code_size=8))
-    return spotter_of(model, kind, decision=Decision(SoftAnd(num_scores), 0.0, POINTS))
+    return spotter_of(model, kind, decision=decision)

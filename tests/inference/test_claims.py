@@ -5,6 +5,7 @@ import torch
 from spotters import random_detector, random_spotter
 from voices import utter
 
+from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
 from vofp_plugin.inference.personalized_verifier import PersonalizedVerifier
 from vofp_plugin.inference.target_speaker_spotter import TargetSpeakerSpotter
 from vofp_plugin.lobes.decision import Decision
@@ -13,9 +14,11 @@ from vofp_plugin.lobes.soft_and import SoftAnd
 VOICES = {"anna": (120.0, 1.0), "bert": (230.0, 1.3), "cleo": (170.0, 0.8)}
 
 
-@pytest.fixture(
-    params=[(PersonalizedVerifier, 1), (TargetSpeakerSpotter, 2)], ids=["voice", "both"]
-)
+WORD, BOTH = (PersonalKeywordSpotter, 1), (PersonalKeywordSpotter, 2)
+KINDS = [(PersonalizedVerifier, 1), (TargetSpeakerSpotter, 2), WORD, BOTH]
+
+
+@pytest.fixture(params=KINDS)
 def judge(request):
     return random_detector(*request.param)
 
@@ -67,3 +70,12 @@ def test_rejected_words_are_unknown(wavs):
     log_probs, score, index, text = spotter.classify_batch(wavs, profiles=profile, far=0.01)
     assert text == ["unknown"] * 3 and log_probs.shape == (3, 3)
     assert set(spotter.classify_batch(wavs, profiles=profile, far=0.05)[3]) <= {"no", "yes", "stop"}
+
+
+def test_personal_words_are_told_by_name(wavs):
+    spotter = random_detector(*BOTH)
+    words = {name: spotter.enroll([wav]) for name, wav in zip(VOICES, wavs, strict=True)}
+    assert spotter.spot(wavs, words, far=0.05) == [
+        spotter.identify(wav, words, far=0.05)[0] for wav in wavs
+    ]
+    assert spotter.spot(wavs, words, far=0.01) == ["unknown"] * 3

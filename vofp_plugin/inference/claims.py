@@ -1,4 +1,4 @@
-"""Claims: whether a clip is that of the speaker whose profile it is offered with, and of whom."""
+"""Claims: whether a clip is that of the profile it is offered with, and of which among many."""
 
 from abc import abstractmethod
 
@@ -11,6 +11,7 @@ from vofp_plugin.lobes.detector import Detector
 class ClaimInterface(PersonalizedInterface):
     """Base of inference classes that accept or reject a clip; see `PersonalizedVerifier`.
 
+    What a profile stands for, a speaker or a word by a speaker, is the model's.
     A score is the log-odds, in nats, that the claim is true. It is accepted from a threshold on
     that was found on validation speakers: the model's own, or that of an operating point `far`, the
     share of false claims accepted there, such as 0.001, 0.01 or 0.05.
@@ -22,13 +23,13 @@ class ClaimInterface(PersonalizedInterface):
         super().__init__(modules, *args, **kwargs)
         if not isinstance(self.mods.model, Detector):
             raise TypeError(
-                f"Got a {type(self.mods.model).__name__}; expected a Detector, as the recipes "
-                "target_speaker_kws train it."
+                f"Got a {type(self.mods.model).__name__}; expected a Detector, as the recipes of "
+                "target-speaker and personal keywords train it."
             )
 
     @abstractmethod
     def claim_scores(self, rows):
-        """Scores (B,) of what the model puts out for clips, (B, C + 1)."""
+        """Scores (B,) of what the model puts out for clips, (B, ...)."""
 
     def verify_batch(self, wavs, wav_lens=None, profiles=None, far=None):
         """Says of each clip whether it is that of its profile's speaker.
@@ -96,11 +97,7 @@ class ClaimInterface(PersonalizedInterface):
         threshold = self.hparams.decision.threshold_at(far)
         parts = [self.weights_of(profile) for profile in profiles.values()]
         weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        log_probs, codes = self.mods.model.hear(*self.features([wav]))
-        speaker = self.mods.model.head.all_pairs(codes, weights)  # (N, 1)
-        scores = self.claim_scores(
-            torch.cat([log_probs.expand(len(speaker), -1), speaker], dim=1).cpu()
-        )
+        scores = self.claim_scores(self.mods.model.offered(*self.features([wav]), weights).cpu())
         best = scores.argmax().item()
         name = list(profiles)[best] if scores[best] >= threshold else None
         return name, scores[best].item()

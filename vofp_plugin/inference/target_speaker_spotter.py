@@ -15,10 +15,24 @@ class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
 
     Example
     -------
-    >>> spotter = TargetSpeakerSpotter.from_hparams("pretrained/target-speaker-keywords")
-    >>> from vofp_plugin.inference.shipped import SAMPLES
-    >>> anna = spotter.enroll(sorted(SAMPLES.glob("anna_enroll_*.flac")))
-    >>> score, accepted = spotter.verify(SAMPLES / "anna_right.flac", anna)
+    >>> from speechbrain.dataio.encoder import CategoricalEncoder
+    >>> from speechbrain.lobes.features import Fbank
+    >>> from vofp_plugin.dataio.front_end import FrontEnd
+    >>> from vofp_plugin.lobes.decision import Decision
+    >>> from vofp_plugin.lobes.detection_head import DetectionHead
+    >>> from vofp_plugin.lobes.detector import Detector
+    >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
+    >>> from vofp_plugin.lobes.models.trunk import Trunk
+    >>> from vofp_plugin.lobes.soft_and import SoftAnd
+    >>> trunk, words = Trunk(DSCNN(num_classes=2)), CategoricalEncoder()
+    >>> words.update_from_iterable(["no", "yes"])
+    >>> hparams = {"front_end": FrontEnd(Fbank(n_mels=40)), "label_encoder": words}
+    >>> hparams["decision"] = Decision(SoftAnd(2), threshold=0.0)
+    >>> model = Detector(trunk, DetectionHead(trunk.embedding_size))
+    >>> spotter = TargetSpeakerSpotter({"model": model}, hparams)  # or from_hparams(...)
+    >>> anna = spotter.enroll([torch.rand(16000)])
+    >>> log_probs, score, index, text = spotter.classify_batch(torch.rand(3, 16000), profiles=anna)
+    >>> score, accepted = spotter.verify(torch.rand(16000), anna)
     """
 
     HPARAMS_NEEDED = ["front_end", "label_encoder", "decision"]

@@ -56,6 +56,11 @@ class Decision(nn.Module):
         self.threshold = float(threshold)
         self.operating_points = tuple(operating_points)
 
+    @property
+    def num_scores(self):
+        """S."""
+        return len(self.soft_and.scale)
+
     def forward(self, scores):
         """Maps scores (*, S) to log-odds (*), in nats."""
         return self.soft_and(scores)

@@ -42,6 +42,11 @@ class KeywordDetector(Detector):
         _, codes = self.hear(feats, lens)
         return self.head(codes, weights)
 
+    def offered(self, feats, lens, weights):
+        """Scores of one clip as each of N targets, (N, 2); see `Detector.offered`."""
+        _, codes = self.hear(feats, lens)
+        return self.head.all_pairs(codes, weights).squeeze(1)
+
     def merge(self, weights):
         """Writes one target's weights into a plain copy of this model."""
         plain = copy.deepcopy(self)

@@ -34,10 +34,11 @@ def test_training_refuses_other_rates_and_names_the_option(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [8000, 44100])
-def test_inference_resamples_and_mixes_down(tmp_path, rate):
+def test_inference_resamples_and_mixes_down(tmp_path, rate, caplog):
     tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     soundfile.write(tmp_path / "a.wav", np.stack([tone, 0 * tone], axis=1), rate)
     wav = load_audio(tmp_path / "a.wav", RATE)
+    assert f"a.wav has 2 channels of {rate} Hz; it is read as one of 16000 Hz" in caplog.text
     expected = 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
     assert wav.shape == (RATE,)
     torch.testing.assert_close(wav[500:-500], expected[500:-500], atol=0.01, rtol=0)

@@ -11,6 +11,7 @@ logger = get_logger(__name__)
 
 
 AUDIO_SUFFIXES = (".wav", ".flac")
+SHORTEST = 0.1  # s, of what may be enrolled or asked
 HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
@@ -133,7 +134,7 @@ def check_wavs(wavs, name, front_end):
     TypeError
         If one is no float tensor.
     ValueError
-        If one has another shape, is empty, holds NaN, or is far above full scale.
+        If one has another shape, is too short, holds NaN, or is far above full scale.
 
     Example
     -------
@@ -142,12 +143,18 @@ def check_wavs(wavs, name, front_end):
     """
     for number, wav in enumerate(wavs, start=1):
         check_wav(wav, f"{name} {number}")
+        seconds = len(wav) / front_end.sample_rate
+        if seconds < SHORTEST:
+            raise ValueError(
+                f"{name} {number} has {seconds:.3f} s; expected at least {SHORTEST} s, about one "
+                "word: record it again."
+            )
         if front_end.is_long(len(wav)):
             logger.warning(
                 "%s %d has %.1f s, of which the loudest %.1f s are read: cut out the word.",
                 name,
                 number,
-                len(wav) / front_end.sample_rate,
+                seconds,
                 front_end.num_samples / front_end.sample_rate,
             )
 

@@ -3,11 +3,11 @@
 import torch
 from torch.export import Dim
 
+from vofp_plugin.dataio.audio import SHORTEST
 from vofp_plugin.inference.audio_model import AudioModel
 from vofp_plugin.utils.files import reason_of, whole_file
 
 TOLERANCE = 1e-4  # of outputs, between a file and what it was made of
-SHORTEST = 0.1  # s, of audio that a file takes
 
 
 def export(spotter, profile, path):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from vofp_plugin.dataio.audio import SHORTEST
 from vofp_plugin.dataio.quality import assess
 
 
@@ -190,7 +191,7 @@ class StreamingSpotter:
                     yield self._answered(start, held[: self.size])
                     held, start = held[self.hop :], start + self.hop
         unheard = len(held) - (self.size - self.hop if start else 0)
-        if unheard > 0:
+        if unheard > 0 and len(held) >= SHORTEST * self.rate:
             yield self._answered(start, held)
 
     def _answered(self, start, clip):

@@ -15,7 +15,8 @@ from vofp_plugin.lobes.decision import Decision
 from vofp_plugin.utils.files import reason_of
 
 KEPT_WEIGHTS = 32  # profiles whose weights are kept, those that answered last
-DECISIONS = "decision*.json"  # files of a detector: its own decision, and those by other rules
+DECISION_FILE = "decision.json"
+DECISIONS = "decision*.json"  # that one, and those by other rules
 
 
 class PersonalizedInterface(Pretrained):

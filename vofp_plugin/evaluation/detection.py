@@ -11,6 +11,7 @@ from vofp_plugin.evaluation.trial_lists import (
     read_enrollments,
     read_trials,
     single_enrollments,
+    speaker_trials,
 )
 from vofp_plugin.evaluation.trial_set import TrialSet
 from vofp_plugin.lobes.decision import Decision
@@ -88,8 +89,9 @@ class DetectionEvaluation:
         return TrialSet.of(trials, enrollments, rows, shots)
 
     def draw(self, manifest, shots, num_draws, min_queries):
-        """Draws trials and enrollments, as `keyword_trials`."""
-        return keyword_trials(manifest, shots, num_draws, min_queries)
+        """Draws trials and enrollments, as `keyword_trials` and `speaker_trials`."""
+        draw = speaker_trials if self.rule == "verification" else keyword_trials
+        return draw(manifest, shots, num_draws, min_queries)
 
     def words(self, asked, classes):
         """Class of the claimed word of each trial, (M,); None where words are not asked."""

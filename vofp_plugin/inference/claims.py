@@ -27,6 +27,11 @@ class ClaimInterface(PersonalizedInterface):
                 "target-speaker and personal keywords train it."
             )
 
+    @property
+    def decision(self):
+        """What makes log-odds of scores, and says from which on a claim is accepted."""
+        return self.hparams.decision
+
     @abstractmethod
     def claim_scores(self, rows):
         """Scores (B,) of what the model puts out for clips, (B, ...)."""
@@ -53,7 +58,7 @@ class ClaimInterface(PersonalizedInterface):
         ValueError, TypeError
             As `answer` and `Decision.threshold_at`.
         """
-        threshold = self.hparams.decision.threshold_at(far)
+        threshold = self.decision.threshold_at(far)
         scores = self.claim_scores(self.rows(wavs, wav_lens, profiles))
         return scores, scores >= threshold
 
@@ -94,7 +99,7 @@ class ClaimInterface(PersonalizedInterface):
         """
         if not profiles:
             raise ValueError("Got no profiles to identify a speaker by; expected {name: profile}.")
-        threshold = self.hparams.decision.threshold_at(far)
+        threshold = self.decision.threshold_at(far)
         parts = [self.weights_of(profile) for profile in profiles.values()]
         weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         scores = self.claim_scores(self.mods.model.offered(*self.features([wav]), weights).cpu())

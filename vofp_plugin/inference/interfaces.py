@@ -16,6 +16,7 @@ from vofp_plugin.utils.files import reason_of
 
 KEPT_WEIGHTS = 32  # profiles whose weights are kept, those that answered last
 DECISION_FILE = "decision.json"
+DECISIONS = "decision*.json"  # that one, and those by other rules
 
 
 class PersonalizedInterface(Pretrained):
@@ -67,8 +68,8 @@ class PersonalizedInterface(Pretrained):
         loaded = _read(folder, *args, **kwargs)
         if loaded is None:
             return None
-        if (folder / DECISION_FILE).is_file():
-            loaded["hparams"]["decision"] = Decision.load(folder / DECISION_FILE)
+        for path in folder.glob(DECISIONS):
+            loaded["hparams"][path.stem] = Decision.load(path)
         return _interface(loaded["hparams"], cls)(**loaded)
 
     def load_audio(self, path):
@@ -151,7 +152,11 @@ class PersonalizedInterface(Pretrained):
         TypeError
             If a profile is none, or a waveform no float tensor.
         """
-        return self.rows(wavs, wav_lens, profiles)
+        return self.conclude(self.rows(wavs, wav_lens, profiles))
+
+    def conclude(self, rows):
+        """What the class makes of the model's output (B, ...), by what can be exported."""
+        return rows
 
     @torch.no_grad()
     def rows(self, wavs, wav_lens=None, profiles=None):

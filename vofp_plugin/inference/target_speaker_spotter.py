@@ -37,9 +37,9 @@ class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
 
     HPARAMS_NEEDED = ["front_end", "label_encoder", "decision"]
 
-    def answer(self, wavs, wav_lens=None, profiles=None):
-        """Log-probabilities (B, C) of "this word, by this speaker"; see `KeywordSpotter.answer`."""
-        return logsigmoid(self._log_odds(self.rows(wavs, wav_lens, profiles)))
+    def conclude(self, rows):
+        """Log-probabilities (B, C) of "this word, by this speaker" of rows (B, C + 1)."""
+        return logsigmoid(self._log_odds(rows))
 
     def claim_scores(self, rows):
         """Scores (B,), in nats, that the speaker said a word of the model."""

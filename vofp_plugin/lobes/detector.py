@@ -100,9 +100,26 @@ class Detector(nn.Module):
             codes[present] = heard
         return self.head.summarize(codes, present)
 
+    def summarize_each(self, feats, lens):
+        """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
+        _, codes = self.hear(feats, lens)
+        return Summary(codes, torch.ones_like(codes[:, :1]))
+
     def personalize(self, enrollment):
         """Makes the weights of N speakers, of an `Enrollment` or a `Summary`."""
         return self.head.weights(self.summarize(enrollment))
+
+    @torch.no_grad()
+    def learn(self, batches):
+        """Keeps a cohort of training utterances, where the head scores against one.
+
+        Arguments
+        ---------
+        batches : iterable
+            Features (B, T, F) and labels (B,).
+        """
+        if hasattr(self.head, "keep_cohort"):
+            self.head.keep_cohort(torch.cat([self.hear(feats)[1] for feats, _ in batches]))
 
     def draw(self, enrollment, generator=None):
         """Draws the weights of N speakers and gives their KL divergence (N,), in nats."""

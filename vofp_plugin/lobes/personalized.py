@@ -138,6 +138,10 @@ class PersonalizedModel(nn.Module):
         summary = self.encoder.summarize(enrollment)
         return self._weights(self.posterior(summary).mean, summary.present)
 
+    def summarize_each(self, feats, lens):
+        """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
+        return self.encoder.summarize_each(feats, lens)
+
     def posterior(self, summary):
         """Gives the posterior over injected numbers (N, P) of a `Summary`."""
         return self.hyper_personalizer(self.encoder(summary), summary.precisions)

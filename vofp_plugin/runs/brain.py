@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 
 from vofp_plugin.dataio.episodes import EpisodeDataset
 from vofp_plugin.evaluation.evaluator import Evaluator
-from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.seeds import number_of, seeded
 
@@ -249,7 +248,7 @@ class PersonalizedBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.history.start()
             self.episodes.set_epoch(epoch)
-        elif isinstance(self.modules.model, AdaptedModel):
+        elif hasattr(self.modules.model, "learn"):
             self.modules.eval()
             self.modules.model.learn(self._train_batches())
 

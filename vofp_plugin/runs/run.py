@@ -46,6 +46,7 @@ READ_KEYS = (
     "start_classes",
     "detection",
     "interface",
+    "personal_vad",
     *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )

@@ -9,7 +9,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.checks import made_like
-from vofp_plugin.inference.interfaces import DECISION_FILE
+from vofp_plugin.inference.interfaces import DECISIONS
 from vofp_plugin.runs.configuration import TRAINING_OPTIONS, pretrained_yaml, settings, values_of
 from vofp_plugin.runs.paths import SOURCES
 from vofp_plugin.utils.files import whole_file
@@ -247,7 +247,7 @@ def write_pretrained(checkpoint, folder):
         "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
         "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
         "hyperparams.yaml": pretrained_yaml(text).encode(),
-        **{path.name: path.read_bytes() for path in folder.glob(DECISION_FILE)},
+        **{path.name: path.read_bytes() for path in folder.glob(DECISIONS)},
     }.items():
         with whole_file(pretrained / name) as partial:
             partial.write_bytes(content)

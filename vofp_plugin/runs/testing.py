@@ -8,6 +8,7 @@ from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.evaluation.sweep import load_sweep
 from vofp_plugin.runs.detection import ask_trials, write_trials_of
+from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
 from vofp_plugin.runs.run import check_classes
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -44,6 +45,7 @@ def test(run):
     classes = load_classes(class_file(run.hparams))
     check_classes(classes, {"test": rows}, run.hparams["task"])
     asked = ask_trials(run.hparams, {"test": rows}, classes)
+    streams = ask_streams(run.hparams, rows)
     check_annotation(run.results_folder, manifest)
     run.begin(classes, run.results_folder)
     write_trials_of(asked, run.results_folder)
@@ -51,7 +53,9 @@ def test(run):
     draws, conditions = run.test_data(rows, classes)
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
-    score(run.brain(), run, metrics, draws, conditions, asked, classes)
+    brain = run.brain()
+    score(brain, run, metrics, draws, conditions, asked, classes)
+    metrics |= answer_streams(brain, run.hparams, rows, streams, run.results_folder)
     return metrics
 
 

@@ -17,6 +17,7 @@ from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
 from vofp_plugin.runs.checkpoints import PARTIAL
 from vofp_plugin.runs.detection import ask_trials, decide, validate_claims, write_trials_of
+from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
 from vofp_plugin.runs.run import check_classes
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
@@ -64,6 +65,7 @@ def train(run, prepare):
     if run.hparams["noise_folder"] is not None:
         check_content(folder, "noise_folder", listing_digest(run.hparams["noise_folder"]))
     asked = ask_trials(run.hparams, manifests, classes)
+    streams = ask_streams(run.hparams, manifests["test"])
     run.begin(classes, folder)
     write_trials_of(asked, folder)
     start_main_model(run.hparams, manifests, classes)
@@ -75,6 +77,7 @@ def train(run, prepare):
         metrics["sweep"] = _sweep(brain, run.hparams, manifests["valid"], classes)
     decide(brain, run.hparams, asked, manifests["valid"], classes)
     score(brain, run, metrics, draws, conditions, asked, classes)
+    metrics |= answer_streams(brain, run.hparams, manifests["test"], streams, folder)
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
     return metrics

@@ -120,6 +120,7 @@ class DetectionEvaluation:
         words = asked.words(classes) if self.asks_words else None
         scorer = ClaimScorer(model, condition, asked, words)
         cells = [(kind, k) for kind in ENROLLMENTS if kind != "none" for k in shots]
+        cells += [(kind, max(shots)) for kind in condition.bad]
         return {cell: scorer.scores(*cell) for cell in [*cells, ("none", 0)]}
 
     def decide(self, scores, facts):
@@ -156,7 +157,7 @@ class DetectionEvaluation:
             made = detection_rows(
                 log_odds, facts, self.rule, decision.threshold, self.num_resamples
             )
-            kept = [row for row in made if enrollment != "none" or row["shots"] == 0]
+            kept = [row for row in made if len(log_odds) > 1 or row["shots"] != "all"]
             rows += [{"enrollment": enrollment, **row} for row in kept]
         return rows
 

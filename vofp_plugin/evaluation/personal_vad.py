@@ -43,7 +43,9 @@ class PersonalVadEvaluation:
     4
     """
 
-    def __init__(self, noise_folder=None, room_folder=None, snr=(5.0, 15.0), per_target=4, length=4):
+    def __init__(
+        self, noise_folder=None, room_folder=None, snr=(5.0, 15.0), per_target=4, length=4
+    ):
         if per_target < 1 or length < 2 or not snr[0] <= snr[1]:
             raise ValueError(
                 f"Got per_target {per_target}, length {length} and snr {list(snr)}; expected at "

@@ -1,7 +1,6 @@
 """Personal voice activity detection: a head detects the enrolled speaker in every frame."""
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from vofp_plugin.lobes.detector import Detector

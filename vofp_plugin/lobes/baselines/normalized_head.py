@@ -53,7 +53,7 @@ class NormalizedCosineHead(CosineHead):
         self.cohort.copy_(codes[torch.linspace(0, len(codes) - 1, size).long()])
 
     def weights(self, summary):
-        """Makes the layer of every speaker, whose scores are calibrated once they are normalized."""
+        """Makes the layer of every speaker; calibration comes after the normalization."""
         return self._raw_weights(summary)
 
     def forward(self, codes, weights=None):

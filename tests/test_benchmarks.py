@@ -1,15 +1,78 @@
 """The benchmarks run; what they measure is asserted nowhere."""
 
 import importlib.util
+import json
+
+import pytest
+from speechbrain.dataio.encoder import CategoricalEncoder
+from spotters import random_spotter
+
+from vofp_plugin.dataio.streams import Span
+from vofp_plugin.inference.streaming import Event
+
+
+def load(repo_root, name):
+    spec = importlib.util.spec_from_file_location(name, repo_root / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_speed_prints_a_ratio_for_every_cost(repo_root, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("speed", repo_root / "benchmarks" / "speed.py")
-    speed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(speed)
+    speed = load(repo_root, "speed")
     monkeypatch.setattr(speed, "ROUNDS", 1)
     speed.main()
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
     assert {row[1].strip() for row in rows} >= set(speed.LAYERS)
     assert {row[2].strip() for row in rows} == {"shared", "enrolling 5"}
     assert all(float(row[3]) > 0 for row in rows)
+
+
+def spotter_of_three_words():
+    """A random spotter, of words of Google's."""
+    spotter = random_spotter()
+    spotter.hparams.label_encoder = CategoricalEncoder()
+    spotter.hparams.label_encoder.update_from_iterable(["go", "left", "one"])
+    return spotter
+
+
+def test_streams_count_misses_false_alarms_and_latency(repo_root):
+    streams = load(repo_root, "streams")
+    spans = [Span(1.0, 1.5, "anna", "yes"), Span(3.0, 3.4, "anna", "no"), Span(5, 9, "ben", "")]
+    events = [
+        Event(0.9, 1.9, "yes", 0.9, None),
+        Event(0.9, 1.9, "yes", 0.9, None),  # told twice
+        Event(2.8, 3.8, "yes", 0.9, None),  # another word
+        Event(4.0, 5.0, "no", 0.9, None),  # too late
+    ]
+    missed, alarms, latencies = streams.scored(events, spans)
+    assert (missed, alarms) == (1, 3) and latencies == pytest.approx([0.4])
+
+
+def test_streams_write_a_curve_of_real_speech(
+    repo_root, shared_data, tmp_path, monkeypatch, capsys
+):
+    streams = load(repo_root, "streams")
+    monkeypatch.setattr(streams, "SHOTS", 2)
+    spotter = spotter_of_three_words()
+    monkeypatch.setattr(streams.KeywordSpotter, "from_hparams", lambda folder: spotter)
+    streams.main("model", shared_data, tmp_path, speakers=1, hop=1.0)
+    curves = json.loads((tmp_path / "streams.json").read_text())
+    assert len(curves["own"]["points"]) == len(streams.THRESHOLDS)
+    assert curves["own"]["words"] == curves["none"]["words"] > 0
+    assert (tmp_path / "streams.png").stat().st_size > 1000
+    assert capsys.readouterr().out.count("\n| none") == len(streams.THRESHOLDS)
+
+
+def test_exports_print_a_row_for_every_file(repo_root, shared_data, monkeypatch, capsys):
+    pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
+    exports = load(repo_root, "exports")
+    monkeypatch.setattr(exports, "ROUNDS", 1)
+    monkeypatch.setattr(exports, "SHOTS", 2)
+    spotter = spotter_of_three_words()
+    monkeypatch.setattr(exports.KeywordSpotter, "from_hparams", lambda folder: spotter)
+    exports.main("model", shared_data / "speech_commands_v0.01_subset", speakers=1)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:8]]
+    names = ["PyTorch", "torch", "onnx", "onnx-int8", "enroll.onnx", "answer.onnx"]
+    assert [row[0].strip("| ") for row in rows] == names
+    assert float(rows[2][4].strip(" |")) <= 1e-4

@@ -163,6 +163,8 @@ def write_report(metrics, folder):
     if metrics.get("detection"):
         figures["det"] = plot_det(metrics["detection"]["curves"])
         sections["Detection"] = detection_section(metrics["detection"])
+    for judged in metrics.get("detection_also", []):
+        sections[f"Detection, {judged['rule'].replace('_', ' ')}"] = detection_section(judged)
     if metrics.get("personal_vad"):
         sections["Personal VAD"] = personal_vad_section(metrics["personal_vad"])
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"

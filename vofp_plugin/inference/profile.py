@@ -321,12 +321,12 @@ def _check_input(model, front_end, wavs, labels):
         )
     if labels is not None and len(labels) != len(wavs):
         raise ValueError(f"Got {len(labels)} labels of {len(wavs)} waveforms; expected one each.")
-    if (labels is not None) != model.encoder.labelled:
-        got, expected = ("no labels", "labels") if model.encoder.labelled else ("labels", "none")
+    if (labels is not None) != bool(model.told_words):
+        got, expected = ("no labels", "labels") if model.told_words else ("labels", "none")
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     check_wavs(wavs, "Waveform", front_end)
     if labels is not None:
-        _check_labels(labels, model.encoder.num_words)
+        _check_labels(labels, model.told_words)
 
 
 def _check_labels(labels, classes):
@@ -356,7 +356,7 @@ def _summary_of(model, enrollment):
     parameter = next(model.parameters())
     labels = None if labels is None else labels.to(parameter.device)
     with torch.no_grad():
-        summary = model.encoder.summarize(
+        summary = model.summarize(
             Enrollment(feats.to(parameter), lens.to(parameter.device), labels)
         )
     return type(summary)(*(part.cpu().float() for part in summary))

@@ -6,7 +6,8 @@ its `__class__`, so parameters and state-dict keys stay what they were.
 
 A batch of B = N * Q items holds Q items of each of N speakers, speaker after speaker. The injected
 weights are not on the layer but in `WEIGHTS`, of which every thread has its own: without any there
-the layer is the plain torch layer.
+the layer is the plain torch layer, and a single speaker's weights run in the plain layer's way.
+`vofp_plugin.nnet.kernels` has what runs for several.
 """
 
 from contextvars import ContextVar
@@ -16,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# {layer: {"weight": (N, *shape), "bias": (N, *shape)}}, which `injection.injected` sets.
+from vofp_plugin.nnet.kernels import convolve, linear, pointwise, scale_and_shift
+
+# {layer: SpeakerWeights}, which `injection.injected` sets.
 WEIGHTS = ContextVar("injected weights", default=MappingProxyType({}))
 
 
@@ -24,11 +27,6 @@ class WeightInjected:
     """What all weight-injected layers share: where weights and the batch are, and how to run."""
 
     batch_dim = 0  # of the input; `check_injection` sets another one where the batch is there
-
-    @property
-    def injected_weights(self):
-        """{"weight": (N, *shape), "bias": (N, *shape)} or a part of it; None without any."""
-        return WEIGHTS.get().get(self)
 
     def forward(self, x):
         """Runs the layer, with the weights of each speaker where they are injected.
@@ -45,64 +43,32 @@ class WeightInjected:
                 f"A {type(self).__name__} got a forward pass within a backward pass, when injected "
                 "weights are gone; expected none: switch checkpointing of activations off."
             )
-        if self.injected_weights is None:
+        weights = WEIGHTS.get().get(self)
+        if weights is None:
             return super().forward(x)
-        y = self._run_by_speaker(x.transpose(0, self.batch_dim))
-        return y.transpose(0, self.batch_dim)
+        self._check_input(x)
+        if weights.num_speakers == 1:
+            return self._run_alone(x, weights.weight, weights.bias)
+        if self.batch_dim:
+            x = x.transpose(0, self.batch_dim)
+        if len(x) % weights.num_speakers:
+            raise ValueError(
+                f"Got a batch of {len(x)} items for {weights.num_speakers} speakers; expected the "
+                "same number of items for each speaker, speaker after speaker."
+            )
+        y = self._run_by_speaker(x, weights)
+        return y.transpose(0, self.batch_dim) if self.batch_dim else y
+
+    def _check_input(self, x):
+        """Refuses an input that torch would take for one item without a batch."""
 
     def batch_dims(self, x):
         """Dimensions of an input `x` which the layer does not mix, where the batch may be."""
         return range(1)
 
-    def num_speakers(self, batch_size):
-        """Number of weight sets N, checked against the batch.
-
-        Arguments
-        ---------
-        batch_size : int
-            Number of items B in the batch.
-
-        Returns
-        -------
-        int
-            N.
-
-        Raises
-        ------
-        ValueError
-            If N does not divide B.
-        """
-        num_speakers = next(iter(self.injected_weights.values())).shape[0]
-        if batch_size % num_speakers:
-            raise ValueError(
-                f"Got a batch of {batch_size} items for {num_speakers} speakers; expected the same "
-                "number of items for each speaker, speaker after speaker."
-            )
-        return num_speakers
-
-    def speaker_weight(self, name, num_speakers):
-        """Weights of each speaker: the injected ones, else the layer's own for everybody.
-
-        Arguments
-        ---------
-        name : str
-            "weight" or "bias".
-        num_speakers : int
-            N.
-
-        Returns
-        -------
-        torch.Tensor or None
-            (N, *shape); None if the layer has no such parameter.
-        """
-        if name in self.injected_weights:
-            return self.injected_weights[name]
-        shared = getattr(self, name)
-        return None if shared is None else shared.expand(num_speakers, *shared.shape)
-
 
 class WeightInjectedLinear(WeightInjected, nn.Linear):
-    """Linear layer with a weight matrix for each speaker: one batched matrix product.
+    """Linear layer with a weight matrix for each speaker.
 
     Example
     -------
@@ -117,35 +83,35 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
         """All dimensions but that of the features."""
         return range(x.dim() - 1)
 
-    def _run_by_speaker(self, x):
-        """Maps `x` (B, *, in_features) to (B, *, out_features)."""
-        num_speakers = self.num_speakers(x.shape[0])
-        items = x.reshape(num_speakers, -1, self.in_features)
-        weight = self.speaker_weight("weight", num_speakers).transpose(1, 2)
-        bias = self.speaker_weight("bias", num_speakers)
-        if bias is None:
-            y = torch.bmm(items, weight)
-        else:
-            y = torch.baddbmm(bias.unsqueeze(1), items, weight)
-        return y.reshape(*x.shape[:-1], self.out_features)
+    def _run_alone(self, x, weight, bias):
+        return F.linear(x, weight, bias)
+
+    def _run_by_speaker(self, x, weights):
+        return linear(x, weights.weight, weights.bias)
 
 
 class WeightInjectedConv(WeightInjected):
-    """Convolution with a kernel for each speaker: speakers become groups of one convolution."""
+    """Convolution with a kernel for each speaker."""
 
-    def _run_by_speaker(self, x):
-        """Maps `x` (B, C_in, *) to (B, C_out, *)."""
+    def _check_input(self, x):
         if x.dim() != self.weight.dim():
             raise ValueError(
                 f"Got an input of shape {tuple(x.shape)}; expected {self.weight.dim()} dimensions, "
                 "the first one the batch."
             )
-        num_speakers = self.num_speakers(x.shape[0])
-        weight = self.speaker_weight("weight", num_speakers)
-        bias = self.speaker_weight("bias", num_speakers)
+
+    def _run_alone(self, x, weight, bias):
+        return self._conv_forward(x, weight, bias)
+
+    def _run_by_speaker(self, x, weights):
         if self._is_pointwise():
-            return self._pointwise(x, weight.flatten(2), bias)
-        return self._grouped(x, weight, bias)
+            return pointwise(x, weights.weight, weights.bias)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = 0
+        settings = self.stride, padding, self.dilation, self.groups
+        return convolve(x, weights.weight, weights.bias, *settings)
 
     def _is_pointwise(self):
         return (
@@ -154,33 +120,6 @@ class WeightInjectedConv(WeightInjected):
             and set(self.stride) == {1}
             and (self.padding == "valid" or set(self.padding) == {0})
         )
-
-    def _pointwise(self, x, weight, bias):
-        """A kernel of size 1 is a matrix product, which needs no copy of the input."""
-        num_speakers = weight.shape[0]
-        items = x.reshape(num_speakers, -1, self.in_channels, x[0, 0].numel())
-        y = weight.unsqueeze(1) @ items
-        if bias is not None:
-            y = y + bias[:, None, :, None]
-        return y.reshape(x.shape[0], self.out_channels, *x.shape[2:])
-
-    def _grouped(self, x, weight, bias):
-        num_speakers, padding = weight.shape[0], self.padding
-        if self.padding_mode != "zeros":
-            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-            padding = 0
-        items = x.reshape(num_speakers, -1, *x.shape[1:]).transpose(0, 1)
-        y = self.convolution(
-            items.flatten(1, 2),
-            weight.flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            self.stride,
-            padding,
-            self.dilation,
-            groups=num_speakers * self.groups,
-        )
-        y = y.unflatten(1, (num_speakers, self.out_channels)).transpose(0, 1)
-        return y.reshape(x.shape[0], *y.shape[2:])
 
 
 class WeightInjectedConv1d(WeightInjectedConv, nn.Conv1d):
@@ -195,8 +134,6 @@ class WeightInjectedConv1d(WeightInjectedConv, nn.Conv1d):
     torch.Size([8, 2, 10])
     """
 
-    convolution = staticmethod(F.conv1d)
-
 
 class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
     """2-D convolution with a kernel for each speaker.
@@ -210,23 +147,25 @@ class WeightInjectedConv2d(WeightInjectedConv, nn.Conv2d):
     torch.Size([6, 4, 6, 7])
     """
 
-    convolution = staticmethod(F.conv2d)
-
 
 class WeightInjectedBatchNorm(WeightInjected):
     """Batch normalization with a scale and a shift for each speaker; statistics stay shared."""
 
-    def _run_by_speaker(self, x):
-        """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
+    def _check_input(self, x):
         self._check_input_dim(x)
-        num_speakers = self.num_speakers(x.shape[0])
-        y = self._normalize(x).reshape(num_speakers, -1, *x.shape[1:])
-        channel = (num_speakers, 1, self.num_features) + (1,) * (x.dim() - 2)
-        weight = self.speaker_weight("weight", num_speakers).reshape(channel)
-        bias = self.speaker_weight("bias", num_speakers).reshape(channel)
-        return torch.addcmul(bias, y, weight).reshape(x.shape)
 
-    def _normalize(self, x):
+    def _run_alone(self, x, weight, bias):
+        return self._normalize(x, weight, bias)
+
+    def _run_by_speaker(self, x, weights):
+        """Normalizes `x` (B, C, *) over B and *, then scales and shifts it by speaker."""
+        folded = weights.folded
+        # Not where statistics were swapped since, as by `torch.func.functional_call`.
+        if folded and folded.running_var is self.running_var and not self.training:
+            return scale_and_shift(x, folded.scale, folded.shift)
+        return scale_and_shift(self._normalize(x), weights.weight, weights.bias)
+
+    def _normalize(self, x, weight=None, bias=None):
         """Normalizes with batch statistics in training, as torch's own forward does."""
         factor = self.momentum
         if self.training and self.track_running_stats:
@@ -239,6 +178,8 @@ class WeightInjectedBatchNorm(WeightInjected):
             x,
             self.running_mean if track else None,
             self.running_var if track else None,
+            weight,
+            bias,
             training=use_batch,
             momentum=factor or 0.0,
             eps=self.eps,
@@ -287,16 +228,13 @@ class WeightInjectedLayerNorm(WeightInjected, nn.LayerNorm):
         """All dimensions but those that are normalized."""
         return range(x.dim() - len(self.normalized_shape))
 
-    def _run_by_speaker(self, x):
-        """Normalizes the last dimensions of `x` (B, *, *normalized_shape)."""
-        num_speakers = self.num_speakers(x.shape[0])
+    def _run_alone(self, x, weight, bias):
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+    def _run_by_speaker(self, x, weights):
         y = F.layer_norm(x, self.normalized_shape, eps=self.eps)
-        y = y.reshape(num_speakers, -1, *self.normalized_shape)
-        y = y * self.speaker_weight("weight", num_speakers).unsqueeze(1)
-        bias = self.speaker_weight("bias", num_speakers)
-        if bias is not None:
-            y = y + bias.unsqueeze(1)
-        return y.reshape(x.shape)
+        first = x.dim() - len(self.normalized_shape)
+        return scale_and_shift(y, weights.weight, weights.bias, dim=first)
 
 
 WEIGHT_INJECTED = {

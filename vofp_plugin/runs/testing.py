@@ -7,9 +7,9 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.evaluation.sweep import load_sweep
-from vofp_plugin.runs.detection import ask_trials, detect, write_trials_of
+from vofp_plugin.runs.detection import ask_trials, write_trials_of
 from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
-from vofp_plugin.runs.run import check_classes, evaluate
+from vofp_plugin.runs.run import check_classes
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
     check_annotation,
@@ -19,6 +19,7 @@ from vofp_plugin.runs.run_folder import (
     load_classes,
     settings_of_training,
 )
+from vofp_plugin.runs.scoring import score
 
 logger = get_logger(__name__)
 
@@ -53,8 +54,7 @@ def test(run):
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
     brain = run.brain()
-    evaluate(brain, draws, conditions, metrics)
-    metrics |= detect(brain, run.hparams, asked, conditions, classes)
+    score(brain, run, metrics, draws, conditions, asked, classes)
     metrics |= answer_streams(brain, run.hparams, rows, streams, run.results_folder)
     return metrics
 

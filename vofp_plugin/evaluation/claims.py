@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, two_speakers
 from vofp_plugin.lobes.decision import log_odds
 from vofp_plugin.tasks.detection import SCORES, WORD
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
@@ -35,7 +36,8 @@ class ClaimScorer:
         Arguments
         ---------
         enrollment : str
-            "own"; "stranger", another speaker's enrollment claimed as the target's; or "none".
+            "own"; "stranger", another speaker's enrollment claimed as the target's; "none"; or a
+            bad one of the condition, of which nothing is refused: the worst case.
         shots : int
             K; 0 of "none".
 
@@ -62,17 +64,31 @@ class ClaimScorer:
 
     def _codes(self, enrollment):
         """Codes of the utterances that enroll, (E, largest K, D), in the room of the target."""
-        chosen = self.asked.places
-        if enrollment == "stranger":
-            chosen = chosen[self.asked.strangers()]
+        chosen = self._chosen(enrollment)
+        if enrollment in self.condition.bad:
+            return self._heard(self.condition.bad[enrollment], chosen)
         rooms = [self.condition.room_of(speaker) for speaker in self.asked.speakers]
         codes = self.queries.new_zeros(*chosen.shape, self.queries.shape[1])
         for room in self.condition.rooms:
             here = np.array([r is room for r in rooms])
             if here.any():
-                places, inverse = np.unique(chosen[here], return_inverse=True)
-                codes[here] = self._hear(room, places)[1][inverse.reshape(-1, chosen.shape[1])]
+                codes[here] = self._heard(room, chosen[here])
         return codes
+
+    def _chosen(self, enrollment):
+        """Places of the utterances that enroll, (E, largest K)."""
+        own = self.asked.places
+        if enrollment not in ("stranger", TWO_SPEAKERS):
+            return own
+        strange = own[self.asked.strangers()]
+        if enrollment == "stranger":
+            return strange
+        return np.array([two_speakers(*pair) for pair in zip(own, strange, strict=True)])
+
+    def _heard(self, utterances, chosen):
+        """Codes (*, D) of some utterances (*), each heard once."""
+        places, inverse = np.unique(chosen, return_inverse=True)
+        return self._hear(utterances, places)[1][inverse.reshape(chosen.shape)]
 
     @torch.no_grad()
     def _hear(self, utterances, places):
@@ -82,6 +98,7 @@ class ClaimScorer:
         with evaluation_mode(self.model):
             for part in np.array_split(places, -(-len(places) // 256)):
                 feats, lens = utterances.features(part), utterances.lens[part]
+                lens = lens.where(lens > 0, 1.0)  # of what a profile would refuse
                 heard.append(self.model.hear(feats.to(device), lens.to(device)))
         log_probs, codes = zip(*heard, strict=True)
         return None if log_probs[0] is None else torch.cat(log_probs).cpu(), torch.cat(codes)

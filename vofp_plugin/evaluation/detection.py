@@ -128,6 +128,7 @@ class DetectionEvaluation:
         """Scores of trials, {(enrollment, K): (M, 2)}; see `ClaimScorer.scores`."""
         scorer = ClaimScorer(model, condition, asked, self.words(asked, classes))
         cells = [(kind, k) for kind in ENROLLMENTS if kind != "none" for k in shots]
+        cells += [(kind, max(shots)) for kind in condition.bad]
         return {cell: scorer.scores(*cell) for cell in [*cells, ("none", 0)]}
 
     def decide(self, scores, facts, rule=None):
@@ -165,7 +166,7 @@ class DetectionEvaluation:
                 if kind == enrollment
             }
             made = detection_rows(log_odds, facts, rule, decision.threshold, self.num_resamples)
-            kept = [row for row in made if enrollment != "none" or row["shots"] == 0]
+            kept = [row for row in made if len(log_odds) > 1 or row["shots"] != "all"]
             rows += [{"enrollment": enrollment, **row} for row in kept]
         return rows
 

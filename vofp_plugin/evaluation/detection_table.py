@@ -146,7 +146,8 @@ def detection_section(detection):
         "every target within it. The actual error is the mean of both errors at the threshold "
         f"{detection['decision']['threshold']:.3f}, chosen on validation speakers for all K. "
         "Stranger: another speaker's enrollment in place of the target's. None: words alone, the "
-        f"speaker's score is 0 and rejects nobody.\n\n{table}"
+        "speaker's score is 0 and rejects nobody. Noise, two_speakers: a bad enrollment of which "
+        f"nothing is refused.\n\n{table}"
     )
 
 

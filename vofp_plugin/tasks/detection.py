@@ -267,6 +267,36 @@ class DetectionTask(KeywordTask):
         return {**terms, "loss": terms["nll"] + self.weight * detection}
 
 
+class VerificationTask(DetectionTask):
+    """Whether the target speaks, whatever is said.
+
+    Arguments
+    ---------
+    weight : float
+        Of the losses over claims.
+    beta : float
+        Of the KL divergence per claim.
+
+    Example
+    -------
+    >>> VerificationTask().classes([{"command": "speech"}])
+    ['speech']
+    """
+
+    classifies = False
+
+    def __init__(self, weight=1.0, beta=1.0):
+        super().__init__("verification", weight, beta)
+
+    def classes(self, rows):
+        """The only class, whatever the rows."""
+        return ["speech"]
+
+    def labels(self, rows, encoder, features):
+        """The only class of every row, (U,)."""
+        return torch.zeros(len(rows), dtype=torch.long)
+
+
 def _claims(heard, shots, present):
     """Claims of an episode's utterances, of which (N, K + Q) some are `heard`.
 

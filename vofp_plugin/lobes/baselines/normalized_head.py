@@ -53,22 +53,22 @@ class NormalizedCosineHead(CosineHead):
         self.cohort.copy_(codes[torch.linspace(0, len(codes) - 1, size).long()])
 
     def weights(self, summary):
-        """Makes the layer of every speaker, whose scores are calibrated once they are normalized."""
+        """Makes the layer of every speaker; calibration comes after the normalization."""
         return self._raw_weights(summary)
 
     def forward(self, codes, weights=None):
-        """Scores queries (N * Q, D), Q of each speaker: (N * Q,)."""
+        """Scores queries (N * Q, D), Q of each speaker: (N * Q,); 0 without enrollment."""
         scores = super().forward(codes, weights)
         if weights is None:
             return scores
         mine = [x.repeat_interleave(len(codes) // len(x)) for x in self._of_speakers(weights)]
-        return self._normalized(scores, mine, self._of_queries(codes))
+        return self._normalized(scores, mine, self._of_queries(codes)) * (scores != 0)
 
     def all_pairs(self, codes, weights):
         """Scores every query (B, D) as every speaker: (N, B)."""
         scores = super().all_pairs(codes, weights)
         mine = [x.unsqueeze(1) for x in self._of_speakers(weights)]
-        return self._normalized(scores, mine, self._of_queries(codes))
+        return self._normalized(scores, mine, self._of_queries(codes)) * (scores != 0)
 
     def _of_speakers(self, weights):
         return self._statistics(super().all_pairs(self.cohort, weights))

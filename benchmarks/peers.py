@@ -119,7 +119,8 @@ class FramesByWarping:
         return frames[0, :, 0].numpy()
 
     def scores_of(self, takes, queries):
-        return [max(-warped_distance(take, query) for take in takes) for query in queries]
+        distances = [warped_distances(take, np.stack(queries)) for take in takes]
+        return (-np.min(distances, axis=0)).tolist()
 
 
 class LocalWake:
@@ -164,21 +165,17 @@ class EfficientWordNet:
         return [float(self.model.scoreVector(query[None], takes)) for query in queries]
 
 
-def warped_distance(first, second):
-    """Least mean cosine distance of two sequences (D, T), over monotone alignments."""
-    first = first / (np.linalg.norm(first, axis=0) + 1e-9)
-    second = second / (np.linalg.norm(second, axis=0) + 1e-9)
-    cost = 1 - first.T @ second
-    total = np.full(cost.shape, np.inf)
-    total[0] = cost[0].cumsum()
-    for i in range(1, len(cost)):
-        above = np.minimum(total[i - 1], np.concatenate([[np.inf], total[i - 1, :-1]])) + cost[i]
-        row = above[0]
-        total[i, 0] = row
-        for j in range(1, cost.shape[1]):
-            row = min(above[j], row + cost[i, j])
-            total[i, j] = row
-    return total[-1, -1] / sum(cost.shape)
+def warped_distances(take, queries):
+    """Least mean cosine distances of a sequence (D, T) to others (Q, D, T), over alignments."""
+    take = take / (np.linalg.norm(take, axis=0) + 1e-9)
+    queries = queries / (np.linalg.norm(queries, axis=1, keepdims=True) + 1e-9)
+    cost = 1 - np.einsum("dt,qds->tsq", take, queries)
+    total = np.full((cost.shape[0] + 1, cost.shape[1] + 1, cost.shape[2]), np.inf)
+    total[0, 0] = 0
+    for i, j in np.ndindex(cost.shape[:2]):
+        before = np.minimum(np.minimum(total[i, j], total[i, j + 1]), total[i + 1, j])
+        total[i + 1, j + 1] = before + cost[i, j]
+    return total[-1, -1] / sum(cost.shape[:2])
 
 
 def measure(system, clips, asked, shots):
@@ -256,6 +253,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run_folder", help="output_folder of a run of personal keywords")
     parser.add_argument("--record", required=True, help="JSON file of the results")
+    parser.add_argument("--trials", help="folder of the trial lists; that of the run if left out")
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--packages", nargs="*", default=[], help="folders of the peers' packages")
     asked_for = parser.parse_args()
@@ -263,8 +261,9 @@ def main():
     folder, hparams = asked_for.run_folder, load_run(asked_for.run_folder)
     paths = manifest_paths(Path(folder) / "manifests")
     rows = [{"ID": name, **row} for name, row in read_manifest(paths["test"]).items()]
-    trials = read_trials(Path(folder) / "test_trials.txt")
-    enrollments = read_enrollments(Path(folder) / "test_enrollments.txt")
+    lists = Path(asked_for.trials or folder)
+    trials = read_trials(lists / "test_trials.txt")
+    enrollments = read_enrollments(lists / "test_enrollments.txt")
     asked = TrialSet.of(trials, enrollments, rows, asked_for.shots)
     clips = clips_of(hparams, rows)
     train = list(read_manifest(paths["train"]).values())

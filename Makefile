@@ -12,7 +12,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 30000000
 export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
 export MALLOC_TOP_PAD_ ?= 200000000
 
-.PHONY: help setup demo test style tables
+.PHONY: help setup demo test style tables bench
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -31,6 +31,11 @@ style: $(INSTALLED)  ## check lint and format
 
 tables: $(INSTALLED)  ## rewrite the tables of the READMEs from the recorded results
 	$(BIN)/python recipes/tables.py
+
+bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
+	$(BIN)/python benchmarks/bench.py --threads=1
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
+	$(BIN)/python benchmarks/serve.py
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \

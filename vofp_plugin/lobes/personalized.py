@@ -193,7 +193,7 @@ class PersonalizedModel(nn.Module):
             {parameter name: (1, *shape)} from `personalize`.
         into : torch.nn.Module
             What an earlier `merge` gave, while this model stays as it is: only the weights are
-            written, in a twentieth of the time. None makes a new copy.
+            written, in a tenth of the time. None makes a new copy.
 
         Returns
         -------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peers import load_run
+from keyword_peers import load_run
 
 from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, load_audio
 from vofp_plugin.dataio.manifests import read_manifest

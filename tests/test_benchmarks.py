@@ -1,4 +1,4 @@
-"""The benchmarks run, and the page shows what is recorded; what they measure is asserted nowhere."""
+"""The benchmarks run, and the page shows what is recorded; nothing measured is asserted."""
 
 import importlib
 import importlib.util

@@ -12,14 +12,17 @@ export MALLOC_MMAP_THRESHOLD_ ?= 30000000
 export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
 export MALLOC_TOP_PAD_ ?= 200000000
 
-.PHONY: help setup demo test style tables bench
+.PHONY: help setup demo train-demo test style tables docs bench
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 setup: $(INSTALLED)  ## make .venv and install the project into it, unless that is done
 
-demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
+demo: $(INSTALLED)  ## enroll two speakers, ask and listen, in a minute
+	$(BIN)/vofp demo
+
+train-demo: $(INSTALLED)  ## train and compare two systems on synthetic speech
 	$(BIN)/python recipes/Synthetic-commands/personalized_kws/demo.py
 
 test: $(INSTALLED)  ## run the tests
@@ -37,9 +40,15 @@ bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
 	$(BIN)/python benchmarks/serve.py
 
+docs: $(INSTALLED)  ## build the API reference, build/docs/modules.html
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-apidoc -q -f -e -M -o build/api vofp_plugin
+	$(BIN)/sphinx-build -q -b html -c docs/api build/api build/docs
+	@echo 'Written to build/docs/modules.html'
+
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
-	    -e '.[synthetic,test]'
+	    -e '.[synthetic,onnx,page,test]'
 	@touch $@
 
 # pip is the last file of a new environment, so an interrupted one is made again.

@@ -6,7 +6,13 @@ import pytest
 import torch
 from speechbrain.utils import logger
 from speechbrain.utils.importutils import LazyModule
-from tiny_corpus import write_arabic, write_google, write_synthetic
+from tiny_corpus import (
+    write_arabic,
+    write_google,
+    write_speechocean,
+    write_synthetic,
+    write_voxceleb,
+)
 from tiny_runs import run_google
 
 torch.set_num_threads(1)  # more threads make toy sizes slower
@@ -46,6 +52,18 @@ def google_corpus(tmp_path_factory):
 def arabic_corpus(tmp_path_factory):
     """Folder of a tiny corpus in the layout of Arabic Speech Commands; tests leave it as it is."""
     return write_arabic(tmp_path_factory.mktemp("corpus") / "arabic")
+
+
+@pytest.fixture(scope="session")
+def voxceleb_corpus(tmp_path_factory):
+    """Folder of a tiny corpus in the layout of VoxCeleb; tests leave it as it is."""
+    return write_voxceleb(tmp_path_factory.mktemp("corpus") / "voxceleb")
+
+
+@pytest.fixture(scope="session")
+def speechocean_corpus(tmp_path_factory):
+    """Folder of a tiny corpus in the layout of speechocean762; tests leave it as it is."""
+    return write_speechocean(tmp_path_factory.mktemp("corpus") / "speechocean")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Keyword spotters made in a moment, of random weights or of none."""
+"""Inference classes made in a moment, of random weights or of none."""
 
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
@@ -8,9 +8,20 @@ from torch import nn
 from vofp_plugin.dataio.front_end import FrontEnd
 from vofp_plugin.inference.front_door import personalize
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
+from vofp_plugin.lobes.decision import Decision, OperatingPoint
+from vofp_plugin.lobes.detection_head import CosineHead, DetectionHead
+from vofp_plugin.lobes.detector import Detector
+from vofp_plugin.lobes.keyword_detector import KeywordDetector
+from vofp_plugin.lobes.keyword_head import KeywordHead, WordHead
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
+from vofp_plugin.lobes.models.keyword_trunk import KeywordTrunk
+from vofp_plugin.lobes.models.trunk import Trunk
+from vofp_plugin.lobes.soft_and import SoftAnd
 
 WORDS = "no", "yes", "stop"
+# One that rejects all, and one that accepts all.
+POINTS = OperatingPoint(0.01, 1e9, 1.0), OperatingPoint(0.05, -1e9, 0.0)
 
 
 class AlwaysYes(nn.Module):
@@ -24,12 +35,11 @@ class AlwaysYes(nn.Module):
         return self.log_probs.expand(len(feats), -1)
 
 
-def spotter_of(model):
+def spotter_of(model, kind=KeywordSpotter, **hparams):
     words = CategoricalEncoder()
     words.update_from_iterable(WORDS)
-    return KeywordSpotter(
-        {"model": model}, {"front_end": FrontEnd(Fbank(n_mels=40)), "label_encoder": words}
-    )
+    front_end = FrontEnd(Fbank(n_mels=40))
+    return kind({"model": model}, {"front_end": front_end, "label_encoder": words, **hparams})
 
 
 def random_spotter():
@@ -38,3 +48,15 @@ def random_spotter():
     model = personalize(main_model, FrontEnd(Fbank(n_mels=40))).mods.model
     nn.init.normal_(model.hyper_personalizer.mean.weight, std=0.1)
     return spotter_of(model)
+
+
+def random_detector(kind, num_scores):
+    """A `ClaimInterface` of that class, whose decision reads so many scores."""
+    decision = Decision(SoftAnd(num_scores), 0.0, POINTS)
+    if kind is PersonalKeywordSpotter:
+        trunk = KeywordTrunk(DSCNN(num_classes=1, channels=6, num_blocks=1))
+        head = KeywordHead(WordHead(trunk.word_size, 8), CosineHead(trunk.embedding_size, 8))
+        return spotter_of(KeywordDetector(trunk, head), kind, decision=decision)
+    trunk = Trunk(DSCNN(num_classes=len(WORDS), channels=6, num_blocks=1))
+    model = Detector(trunk, DetectionHead(trunk.embedding_size, code_size=8))
+    return spotter_of(model, kind, decision=decision)

@@ -63,6 +63,26 @@ def write_arabic(folder):
     return folder
 
 
+def write_voxceleb(folder):
+    """VoxCeleb: wav/SPEAKER/VIDEO/N.wav, a word being a video."""
+    for word, speaker, take in itertools.product(*map(range, COUNTS)):
+        path = folder / "wav" / SPEAKERS[speaker] / WORDS[word] / f"{take:05d}.wav"
+        write(path, speak(word, speaker, take))
+    return folder
+
+
+def write_speechocean(folder):
+    """speechocean762: manifest.csv and WAVE/SPEAKER/ID.wav; every third speaker is a child."""
+    lines = []
+    for word, speaker, take in itertools.product(*map(range, COUNTS)):
+        file = f"WAVE/SPEAKER{SPEAKERS[speaker]}/{word}{take}.wav"
+        write(folder / file, speak(word, speaker, take))
+        lines.append((file, SPEAKERS[speaker], 9 if speaker % 3 == 0 else 30))
+    with open(folder / "manifest.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "speaker", "age"), *lines])
+    return folder
+
+
 def write_synthetic(folder):
     """Synthetic commands, spoken by espeak-ng; `SYNTHETIC` are the arguments of `make_corpus`."""
     make_corpus(folder, **SYNTHETIC)

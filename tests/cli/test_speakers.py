@@ -2,17 +2,19 @@
 
 import io
 import json
+import shlex
 import sys
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 import soundfile
-from spotters import AlwaysYes, random_spotter, spotter_of
+from spotters import AlwaysYes, random_detector, random_spotter, spotter_of
 from voices import RATE, utter
 
 from vofp_plugin.cli.main import COMMANDS, main
-from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.interfaces import PersonalizedInterface
+from vofp_plugin.inference.personalized_verifier import PersonalizedVerifier
 from vofp_plugin.inference.profile_store import ProfileStore
 
 SPOTTER = random_spotter()
@@ -25,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     for take in range(3):
         soundfile.write(f"anna_{take}.wav", utter(take=take).numpy(), RATE)
     soundfile.write("silence.wav", 0 * utter().numpy(), RATE)
-    with patch.object(KeywordSpotter, "from_hparams", lambda source: SPOTTER):
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: SPOTTER):
         yield tmp_path
 
 
@@ -91,7 +93,7 @@ def test_listen_prints_events_of_a_file_and_of_raw_samples(folder, capsys, monke
     raw = io.BytesIO((32767 * utter()).short().numpy().tobytes() + b"x")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
     always_yes = spotter_of(AlwaysYes())
-    with patch.object(KeywordSpotter, "from_hparams", lambda source: always_yes):
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: always_yes):
         for stream in ("anna_0.wav", "-"):
             assert main(["listen", "model", stream, "--speaker=anna"]) == 0
             (event,) = map(json.loads, capsys.readouterr().out.splitlines())
@@ -136,3 +138,39 @@ def test_help_has_an_example(command, capsys):
         main([command, "--help"])
     assert exit_info.value.code == 0
     assert "example: " in capsys.readouterr().out
+
+
+def test_models_lists_names_and_prints_cards(capsys):
+    assert main(["models"]) == 0
+    assert "pretrained/keywords: Tells nine English words" in capsys.readouterr().out
+    assert main(["models", "pretrained/keywords"]) == 0
+    assert "- Licence: CC BY 4.0" in capsys.readouterr().out
+
+
+def test_verify_and_identify_print_a_line_for_each(folder, capsys):
+    judge = random_detector(PersonalizedVerifier, 1)
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: judge):
+        for name in ("anna", "bert"):
+            judge.enroll([utter(take=len(name))]).save(f"{name}.json")
+        assert main(["verify", "model", "anna_0.wav", "--profile=anna.json", "--far=0.01"]) == 0
+        assert capsys.readouterr().out.split()[:2] == ["anna_0.wav", "rejected"]
+        ask = ["identify", "model", "anna_0.wav", "anna_1.wav", "--profiles", "anna.json"]
+        assert main([*ask, "bert.json", "--far=0.05", "--json"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["wav"] for line in lines] == ["anna_0.wav", "anna_1.wav"]
+        assert {line["speaker"] for line in lines} <= {"anna", "bert"}
+        assert "two profiles of one name" in refused(capsys, *ask, "./anna.json")
+
+
+def test_the_demo_shows_what_it_says_and_its_next_commands_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vofp"])
+    assert main(["demo"]) == 0
+    told = capsys.readouterr().out
+    assert "anna enrolled     bert enrolled     none enrolled" in told
+    assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000
+    following = [line for line in told.splitlines() if line.startswith("vofp ")]
+    assert len(following) == 3
+    for command in following[:2]:  # the third listens as the demo does
+        assert main(shlex.split(command)[1:]) == 0
+    assert "bert_left.flac  " in capsys.readouterr().out

@@ -20,8 +20,12 @@ def speakers_of(sizes):
     return [names[i] for i in order]
 
 
+def rows_of(speakers):
+    return [{"spk_id": speaker} for speaker in speakers]
+
+
 def make_sampler(sizes=SIZES, shape=SHAPE, num_episodes=40, **settings):
-    return EpisodeBatchSampler(speakers_of(sizes), shape, num_episodes, **settings)
+    return EpisodeBatchSampler(rows_of(speakers_of(sizes)), shape, num_episodes, **settings)
 
 
 def parts(batch, shape=SHAPE):
@@ -205,12 +209,14 @@ def batch_of(items):
     numbers = torch.tensor([float(item.index) for item in items])
     feats = numbers.view(-1, 1, 1).expand(-1, 6, 2)
     filled = torch.tensor([item.filled for item in items])
-    return feats, 1 / (1 + numbers), numbers.long(), filled, numbers % 2 == 0
+    voices = torch.tensor([item.voice for item in items])
+    return feats, 1 / (1 + numbers), numbers.long(), filled, numbers % 2 == 0, voices
 
 
 def test_split_gives_back_what_was_drawn():
     for batch in make_sampler(num_episodes=10, none_fraction=0.3):
-        enrollment, queries, spoken = SHAPE.split(*batch_of(batch))
+        enrollment, queries, spoken, voices = SHAPE.split(*batch_of(batch))
+        assert voices.tolist() == [0, 1, 2]
         assert enrollment.feats.shape == (3, 4, 6, 2) and queries.feats.shape == (3, 5, 6, 2)
         assert enrollment.lens.shape == enrollment.labels.shape == (3, 4)
         assert torch.equal(queries.feats[:, :, 0, 0].long(), queries.labels)
@@ -229,7 +235,7 @@ def test_split_gives_back_what_was_drawn():
 def test_split_of_a_shape_without_enrollment():
     shape = EpisodeShape(num_speakers=3, max_shots=0, num_queries=5)
     batch = [Item(index, index // 5, index // 5) for index in range(15)]
-    enrollment, queries, _ = shape.split(*batch_of(batch))
+    enrollment, queries, *_ = shape.split(*batch_of(batch))
     assert enrollment.feats.shape == (3, 0, 6, 2) and enrollment.lens.shape == (3, 0)
     assert not enrollment.present.any()
     assert queries.feats.shape == (3, 5, 6, 2)
@@ -239,11 +245,11 @@ def test_split_of_a_shape_without_enrollment():
 def test_twins_are_drawn_as_another_voice():
     speakers = [name for name in "abcdef" for _ in range(4)]
     shape = EpisodeShape(num_speakers=5, max_shots=1, num_queries=2)
-    (episode,) = EpisodeBatchSampler(speakers, shape, num_episodes=1, twins=2)
+    (episode,) = EpisodeBatchSampler(rows_of(speakers), shape, num_episodes=1, twins=2)
     names = {item.voice: speakers[item.index] for item in episode}
     assert [names[3], names[4]] == [names[0], names[1]] and len(set(names.values())) == 3
     with pytest.raises(ValueError, match="Got 3 twins"):
-        EpisodeBatchSampler(speakers, shape, num_episodes=1, twins=3)
+        EpisodeBatchSampler(rows_of(speakers), shape, num_episodes=1, twins=3)
 
 
 def test_every_utterance_may_have_a_room_of_its_own():

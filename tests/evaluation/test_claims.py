@@ -68,4 +68,20 @@ def test_none_is_the_word_alone(model, condition):
 
 def test_speakers_alone(model, condition):
     both = ClaimScorer(model, condition, ASKED, CLAIMED).scores("own", 2)
-    assert torch.equal(ClaimScorer(model, condition, ASKED).scores("own", 2), both[:, 1:])
+    alone = ClaimScorer(model, condition, ASKED).scores("own", 2)
+    assert torch.equal(alone[:, 1], both[:, 1]) and not alone[:, 0].any()
+
+
+def test_bad_enrollments_are_heard_as_they_are(model, condition):
+    """Noise that a profile would refuse has length 0; two speakers are the target and another."""
+    noise = utterances(12, 9)._replace(lens=torch.zeros(12))
+    bad = condition._replace(bad={"noise": noise, "two_speakers": utterances(12, 1)})
+    scorer = ClaimScorer(model, bad, ASKED)
+    heard = condition._replace(rooms=[utterances(12, 9)])
+    torch.testing.assert_close(
+        scorer.scores("noise", 2), ClaimScorer(model, heard, ASKED).scores("own", 2)
+    )
+    quiet = ClaimScorer(model, condition._replace(rooms=[utterances(12, 1)]), ASKED)
+    first = quiet.scores("own", 1)
+    torch.testing.assert_close(scorer.scores("two_speakers", 1), first)
+    assert not torch.allclose(scorer.scores("two_speakers", 2), quiet.scores("own", 2))

@@ -1,5 +1,7 @@
 """Tables of detection: weights, intervals over speakers, one threshold for all K."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from vofp_plugin.evaluation.detection_table import (
     resampled_errors,
 )
 from vofp_plugin.evaluation.trial_lists import Trial
+from vofp_plugin.tasks.det_curve import DetCurve
 from vofp_plugin.tasks.detection import OTHER_BOTH, OTHER_SPEAKER, OTHER_WORD, TARGET
 
 
@@ -90,3 +93,23 @@ def test_differences_are_paired():
     one = resampled_errors(scores, facts, "target_only", num_resamples=50)
     other = resampled_errors(2 * scores + 1, facts, "target_only", num_resamples=50)
     np.testing.assert_allclose(one, other)
+
+
+def test_a_resample_is_what_counting_by_hand_gives():
+    facts, scores = made_up()
+    errors = resampled_errors(scores, facts, "target_only", num_resamples=3, seed=5)
+    drawn = np.random.default_rng(5).integers(0, 30, (3, 30))
+    weights = facts.weights("target_only")
+    for speakers, error in zip(drawn, errors, strict=True):
+        times = np.bincount(speakers, minlength=30)
+        others = np.where(facts.target != facts.asked, times[facts.asked], 1)
+        counted = weights * times[facts.target] * others
+        curve = DetCurve.of(scores, facts.accepted("target_only"), counted)
+        assert error == pytest.approx(curve.equal_error()[0], abs=2e-3)
+
+
+def test_intervals_of_many_trials_take_seconds():
+    facts, scores = made_up(num_speakers=80, queries=150)
+    started = time.process_time()
+    resampled_errors(scores, facts, "target_only", num_resamples=200)
+    assert time.process_time() - started < 3.0

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import soundfile
 import torch
 from speechbrain.lobes.features import Fbank
 from speechbrain.processing.features import InputNormalization
@@ -11,6 +12,7 @@ from voices import utter
 
 import vofp_plugin
 from vofp_plugin.dataio.front_end import FrontEnd
+from vofp_plugin.dataio.manifests import utterance_rows, write_manifest
 from vofp_plugin.lobes.models.ds_cnn import DSCNN
 
 
@@ -150,3 +152,71 @@ def test_the_package_imports_nothing_before_it_is_asked(repo_root):
     assert sorted(vofp_plugin.__all__) == ["load", "personalize"]
     with pytest.raises(AttributeError, match="no attribute 'peronalize'"):
         _ = vofp_plugin.peronalize
+
+
+def test_what_is_excluded_is_not_injected(front_end):
+    personalized = vofp_plugin.personalize(Theirs(), front_end, exclude=["norm"])
+    assert [line.partition(":")[0] for line in personalized.injected.splitlines()[:-1]] == [
+        "out.weight",
+        "out.bias",
+    ]
+
+
+def speech_of_two_voices():
+    """Items of six speakers, to whom a word is the pitch relative to their own."""
+    return [
+        {"spk_id": f"s{s}", "sig": utter(p * (1.25 if label else 1.0), take=take), "label": label}
+        for s, p in enumerate((100.0, 120.0, 150.0, 180.0, 210.0, 240.0))
+        for label in (0, 1)
+        for take in range(3)
+    ]
+
+
+def test_fit_learns_and_saves_what_it_learned(front_end, tmp_path):
+    model = Theirs()
+    before = copy.deepcopy(model.state_dict())
+    personalized = vofp_plugin.personalize(model, front_end)
+    sizes = {"num_speakers": 4, "max_shots": 2, "num_queries": 2}
+    losses = personalized.fit(
+        speech_of_two_voices(), num_epochs=3, episodes_per_epoch=10, lr=0.02, **sizes
+    )
+    assert len(losses) == 3 and losses[-1] < losses[0]
+    profile = personalized.enroll([utter(take=take) for take in range(2)])
+    answer = personalized.answer([utter()], profiles=profile)
+    assert (answer - personalized.answer([utter()])).abs().max() > 1e-3
+    personalized.save(tmp_path)
+    personalized.unload()
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+    again = vofp_plugin.load(model, front_end, tmp_path)
+    assert torch.allclose(
+        again.answer([utter()], profiles=again.enroll([utter(take=t) for t in range(2)])), answer
+    )
+
+
+def test_fit_reads_a_manifest(front_end, tmp_path):
+    items = speech_of_two_voices()[::3]
+    for number, item in enumerate(items):
+        item["wav"] = tmp_path / f"{number}.wav"
+        soundfile.write(item["wav"], item["sig"].numpy(), 16000)
+    words = ["low", "high"]
+    utterances = [(item["wav"], item["spk_id"], words[item["label"]]) for item in items]
+    write_manifest(utterance_rows(utterances, tmp_path), tmp_path / "train.csv")
+    personalized = vofp_plugin.personalize(Theirs(), front_end)
+    sizes = {"num_speakers": 2, "max_shots": 1, "num_queries": 1}
+    options = {"data_root": tmp_path, "num_epochs": 1, "episodes_per_epoch": 1, **sizes}
+    assert len(personalized.fit(tmp_path / "train.csv", words, **options)) == 1
+    with pytest.raises(ValueError, match="Got the word .high.; expected one of classes"):
+        personalized.fit(tmp_path / "train.csv", ["low"], **options)
+
+
+@pytest.mark.parametrize(
+    "data, error, told",
+    [
+        ([], ValueError, "no utterance to train on"),
+        ([torch.zeros(3)], TypeError, "expected a dict with spk_id"),
+        ([{"spk_id": "a", "sig": torch.rand(16000), "label": 0}], ValueError, "at least 2"),
+    ],
+)
+def test_fit_tells_what_is_no_speech(front_end, data, error, told):
+    with pytest.raises(error, match=told):
+        vofp_plugin.personalize(Theirs(), front_end).fit(data)

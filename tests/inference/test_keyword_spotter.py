@@ -73,6 +73,7 @@ def test_profile_changes_answers_and_merges(spotter, wavs, tmp_path):
         (torch.full((16000,), 20000.0), "Query 2 .* divide 16-bit integers"),
         (torch.zeros(2, 16000), "Query 2 has shape .* one channel"),
         (torch.zeros(16000).short(), "Query 2 is a tensor of torch.int16"),
+        (torch.zeros(1500), "Query 2 has 0.094 s; expected at least 0.1 s"),
     ],
 )
 def test_query_that_is_no_waveform_is_refused(spotter, wavs, wav, message):

@@ -226,3 +226,17 @@ def test_folder_in_its_place_is_told(path):
     path.mkdir()
     with pytest.raises(OSError, match="Cannot use the profile store .*speakers.db"):
         ProfileStore(path)
+
+
+def test_a_full_disk_is_told_and_the_profile_stays_as_it_was(path, model):
+    resource = pytest.importorskip("resource", reason="needs limits of file sizes")
+    store, profile = ProfileStore(path), make_profile(model)
+    store.save("anna", profile)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes of any file
+    try:
+        with pytest.raises(OSError, match="is there space on the disk"):
+            store.update("anna", model, refuse)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.load("anna", model).qualities == profile.qualities

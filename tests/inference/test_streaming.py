@@ -47,7 +47,7 @@ def test_windows_are_answered_as_in_a_batch(shortest, longest):
 
 @pytest.mark.parametrize(
     "seconds, starts",
-    [(0.4, [0.0]), (1.0, [0.0]), (1.1, [0.0, 0.5]), (1.5, [0.0, 0.5]), (0.0, [])],
+    [(0.4, [0.0]), (1.0, [0.0]), (1.1, [0.0, 0.5]), (1.5, [0.0, 0.5]), (0.05, []), (0.0, [])],
 )
 def test_the_end_of_a_stream_is_a_last_window(always_yes, seconds, starts):
     streaming = StreamingSpotter(always_yes, hop=0.5)
@@ -105,7 +105,7 @@ def test_chunks_may_be_arrays_and_empty(always_yes):
     [
         (torch.zeros(2, 100), TypeError, r"shape \(2, 100\)"),
         (torch.zeros(100).short(), TypeError, "torch.int16"),
-        (torch.full((100,), torch.nan), ValueError, "holds NaN"),
+        (torch.full((RATE,), torch.nan), ValueError, "holds NaN"),
     ],
 )
 def test_what_is_no_audio_is_refused(always_yes, chunk, error, message):

@@ -7,45 +7,26 @@ import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.lobes.models.Xvector import Classifier, Xvector
 from speechbrain.utils.checkpoints import Checkpointer
-from tiny_runs import GOOGLE, run_google
+from tiny_runs import RECIPES, run_google
 
+from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.lobes.models.ds_cnn import DSCNN
 from vofp_plugin.lobes.models.encoder_classifier import EncoderClassifier
 from vofp_plugin.runs.run_folder import load_classes
 from vofp_plugin.runs.start import CheckpointStart, read_class_list
 
 CLASSES = ["up", "unheard", "down", "left"]  # in no order, and more than the corpus has
 CHANNELS = [8, 8, 8, 8, 12]
-YAML = """
-base: {google}/vofp_frozen.yaml
-start_folder: null
-front_end_section: !include:{hparams}/front_ends/log_mel.yaml
-    num_features: 24
-main:
-    main_model: !new:vofp_plugin.lobes.models.encoder_classifier.EncoderClassifier
-        embedding_model: !new:speechbrain.lobes.models.Xvector.Xvector
-            in_channels: 24
-            tdnn_channels: [8, 8, 8, 8, 12]
-            lin_neurons: 6
-        classifier: !new:speechbrain.lobes.models.Xvector.Classifier
-            input_shape: [null, null, 6]
-            lin_neurons: 6
-            out_neurons: !ref <num_classes>
-        normalize: !new:speechbrain.processing.features.InputNormalization
-            norm_type: sentence
-encoder: !new:vofp_plugin.lobes.enrollment.EnrollmentEncoder
-    embedding_model: !new:vofp_plugin.lobes.embeddings.ConvEmbedding
-        input_size: 24
-    code_size: !ref <code_size>
-    aggregation: !ref <aggregation>
-    words: !ref <words>
-    num_classes: !ref <num_classes>
-targets: {{"classifier.out.*": full}}
-"""
+YAML = RECIPES / "Google-speech-commands" / "personalize_pretrained" / "hparams" / "xvector.yaml"
+FROZEN = ("--freeze_main_model=True",)
+SMALL = (f"--tdnn_channels={CHANNELS}", "--lin_neurons=6", "--classes=all")
 
 
 def xvector_and_classifier():
-    xvector = Xvector(in_channels=24, tdnn_channels=CHANNELS, lin_neurons=6)
-    return xvector, Classifier((None, None, 6), lin_neurons=6, out_neurons=len(CLASSES))
+    """As in SpeechBrain's recipe, but small."""
+    settings = {"activation": torch.nn.LeakyReLU, "lin_neurons": 6}
+    xvector = Xvector(in_channels=24, tdnn_channels=CHANNELS, **settings)
+    return xvector, Classifier((None, None, 6), out_neurons=len(CLASSES), **settings)
 
 
 @pytest.fixture
@@ -61,22 +42,30 @@ def trained(tmp_path):
     return save.parent, EncoderClassifier(xvector, classifier)
 
 
-@pytest.fixture
-def yaml(tmp_path):
-    path = tmp_path / "vofp_xvector.yaml"
-    path.write_text(YAML.format(google=GOOGLE / "hparams", hparams=GOOGLE.parents[2] / "hparams"))
-    return path
-
-
-def test_xvector_is_personalized_by_yaml_alone(
-    trained, yaml, google_corpus, cache_folder, tmp_path
-):
+def test_xvector_is_personalized_by_yaml_alone(trained, google_corpus, cache_folder, tmp_path):
     folder, main_model = trained
-    options = ("--freeze_main_model=True", f"--start_checkpoint={folder}", "--num_epochs=1")
-    metrics = run_google(yaml, google_corpus, tmp_path / "run", cache_folder, *options)
+    options = (*FROZEN, *SMALL, f"--start_checkpoint={folder}", "--num_epochs=1")
+    metrics = run_google(YAML, google_corpus, tmp_path / "run", cache_folder, *options)
     assert metrics["training"]["steps"] == 3
     classes = load_classes(tmp_path / "run" / "classes.txt")
     assert [classes.ind2lab[index] for index in range(len(CLASSES))] == CLASSES
+    (checkpoint,) = tmp_path.glob("run/save/CKPT*")
+    state = torch.load(checkpoint / "model.ckpt", weights_only=True)
+    for name, tensor in main_model.state_dict().items():
+        assert torch.equal(state[f"main_model.{name}"], tensor), f"{name} is frozen"
+    spotter = KeywordSpotter.from_hparams(tmp_path / "run" / "pretrained")
+    profile = spotter.enroll(sorted(google_corpus.glob("up/*.wav"))[:2])
+    assert spotter.classify_batch(torch.rand(2, 16000), profiles=profile)[0].shape == (2, 4)
+
+
+def test_plain_checkpoint_is_personalized_by_yaml_alone(google_corpus, cache_folder, tmp_path):
+    main_model = DSCNN(num_classes=len(CLASSES))
+    torch.save(main_model.state_dict(), tmp_path / "model.pt")
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    start = (f"--start_checkpoint={tmp_path / 'model.pt'}", "--num_epochs=1")
+    classes = f"--start_classes={tmp_path / 'classes.txt'}"
+    yaml = YAML.with_name("checkpoint.yaml")
+    run_google(yaml, google_corpus, tmp_path / "run", cache_folder, *FROZEN, *start, classes)
     (checkpoint,) = tmp_path.glob("run/save/CKPT*")
     state = torch.load(checkpoint / "model.ckpt", weights_only=True)
     for name, tensor in main_model.state_dict().items():
@@ -123,11 +112,11 @@ def test_class_list_that_is_none(tmp_path, text):
     ],
 )
 def test_what_does_not_fit_is_named(
-    trained, yaml, google_corpus, cache_folder, tmp_path, options, message
+    trained, google_corpus, cache_folder, tmp_path, options, message
 ):
-    start = ("--freeze_main_model=True", f"--start_checkpoint={trained[0]}", options)
+    start = (*FROZEN, *SMALL, f"--start_checkpoint={trained[0]}", options)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        run_google(yaml, google_corpus, tmp_path / "run", cache_folder, *start)
+        run_google(YAML, google_corpus, tmp_path / "run", cache_folder, *start)
     assert not list(tmp_path.glob("run/save/CKPT*"))
 
 

@@ -1,6 +1,6 @@
 """``vofp enroll``: the profile of a speaker from recordings."""
 
-from vofp_plugin.cli.models import add_model_to, load_spotter
+from vofp_plugin.cli.models import add_model_to, load_model
 from vofp_plugin.cli.paths import path_of
 
 
@@ -9,8 +9,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "enroll",
         help="make the profile of a speaker from recordings",
-        epilog="example: vofp enroll results/vofp/fold0_seed0/pretrained anna_1.wav anna_2.wav "
-        "--output anna.json",
+        epilog="example: vofp enroll pretrained/keywords anna_1.wav anna_2.wav --output anna.json",
     )
     add_model_to(parser)
     parser.add_argument("wavs", nargs="+", type=path_of, metavar="WAV", help="a word each")
@@ -24,7 +23,7 @@ def add_to(commands):
 
 
 def _run(arguments):
-    profile = load_spotter(arguments).enroll(arguments.wavs, arguments.words)
+    profile = load_model(arguments).enroll(arguments.wavs, arguments.words)
     score, reason = profile.quality
     if not profile.num_used:
         raise ValueError(f"{reason}; wrote no profile: record the utterances again.")

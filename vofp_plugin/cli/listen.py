@@ -14,11 +14,14 @@ def add_to(commands):
         "listen",
         help="tell the words of a stream, as lines of JSON",
         epilog="example: arecord -q -t raw -f S16_LE -r 16000 | vofp listen "
-        "results/vofp/fold0_seed0/pretrained - --profile anna.json",
+        "pretrained/keywords - --profile anna.json",
     )
     add_model_to(parser)
     parser.add_argument(
-        "stream", type=path_of, metavar="FILE", help="audio; - reads raw 16-bit mono from stdin"
+        "stream",
+        type=path_of,
+        metavar="STREAM",
+        help="audio file; - for raw 16-bit mono from stdin; `microphone` (extra of that name)",
     )
     add_profile_to(parser)
     parser.add_argument("--speaker", metavar="NAME", help="told in every line")
@@ -27,6 +30,7 @@ def add_to(commands):
         ("threshold", float, 0.5, "probability from which on a word is told"),
         ("smoothing", int, 3, "windows of which the mean is taken"),
         ("refractory", float, 1.0, "pause after a word, in s"),
+        ("patience", float, 10.0, "time without sound after which a stream has stalled, in s"),
     ):
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{told} (%(default)s)")
     parser.add_argument("--ignored", nargs="*", default=[], metavar="WORD", help="words not told")
@@ -47,13 +51,21 @@ def _run(arguments):
         refractory=arguments.refractory,
         ignored=arguments.ignored,
     )
-    size = round(CHUNK * listener.rate)
-    if arguments.stream == "-":
-        chunks = _raw_chunks(sys.stdin.buffer, size)
-    else:
-        chunks = spotter.load_audio(arguments.stream).split(size)
-    for event in listener.listen(chunks):
+    for event in listener.listen(_chunks(arguments, spotter)):
         print(event.to_json(), flush=True)
+
+
+def _chunks(arguments, spotter):
+    """The stream that was asked for."""
+    from vofp_plugin.inference.sources import microphone, patient
+
+    rate = spotter.hparams.front_end.sample_rate
+    if arguments.stream == "microphone":
+        return patient(microphone(rate, CHUNK), arguments.patience)
+    if arguments.stream == "-":
+        raw = _raw_chunks(sys.stdin.buffer, round(CHUNK * rate))
+        return patient(raw, arguments.patience)
+    return spotter.load_audio(arguments.stream).split(round(CHUNK * rate))
 
 
 def _raw_chunks(stream, size):

@@ -3,9 +3,35 @@
 import argparse
 import sys
 
-from vofp_plugin.cli import compare, doctor, enroll, export, listen, profiles, spot
+from vofp_plugin.cli import (
+    compare,
+    demo,
+    doctor,
+    enroll,
+    export,
+    identify,
+    listen,
+    models,
+    page,
+    profiles,
+    spot,
+    verify,
+)
 
-COMMANDS = enroll, spot, listen, profiles, export, compare, doctor
+COMMANDS = (
+    demo,
+    models,
+    enroll,
+    spot,
+    verify,
+    identify,
+    listen,
+    page,
+    profiles,
+    export,
+    compare,
+    doctor,
+)
 
 
 def main(argv=None):

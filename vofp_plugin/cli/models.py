@@ -1,12 +1,26 @@
-"""What subcommands that ask a model share: its folder, and the profile of a speaker."""
+"""``vofp models``, and what subcommands that ask a model share: its folder, and a profile."""
 
 from vofp_plugin.cli.paths import path_of
 
 
+def add_to(commands):
+    """Adds the subcommand to argparse's."""
+    parser = commands.add_parser(
+        "models",
+        help="list the models that come with the package",
+        epilog="example: vofp models pretrained/keywords",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="print the card of this one")
+    parser.set_defaults(run=_run)
+
+
 def add_model_to(parser):
-    """Adds the argument MODEL_FOLDER to argparse's."""
+    """Adds the argument MODEL to argparse's."""
     parser.add_argument(
-        "model_folder", type=path_of, metavar="MODEL_FOLDER", help="`pretrained` of a finished run"
+        "model_folder",
+        type=path_of,
+        metavar="MODEL",
+        help="one of `vofp models`, or the folder `pretrained` of a finished run",
     )
 
 
@@ -17,6 +31,23 @@ def add_profile_to(parser):
     )
 
 
+def add_far_to(parser, default):
+    """Adds the option --far to argparse's; `default` says what holds without it."""
+    parser.add_argument(
+        "--far",
+        type=float,
+        help="share of false claims accepted, 0.001, 0.01 or 0.05, by which the threshold of the "
+        f"model is chosen (default: {default})",
+    )
+
+
+def load_model(arguments):
+    """Gives the model of the model folder, of whichever inference class it is."""
+    from vofp_plugin.inference.interfaces import PersonalizedInterface
+
+    return PersonalizedInterface.from_hparams(arguments.model_folder)
+
+
 def load_spotter(arguments):
     """Gives the `KeywordSpotter` of the model folder."""
     from vofp_plugin.inference.keyword_spotter import KeywordSpotter
@@ -24,6 +55,23 @@ def load_spotter(arguments):
     return KeywordSpotter.from_hparams(arguments.model_folder)
 
 
+def load_claims(arguments):
+    """Gives the `ClaimInterface` of the model folder."""
+    from vofp_plugin.inference.claims import ClaimInterface
+
+    return ClaimInterface.from_hparams(arguments.model_folder)
+
+
 def load_profile(arguments, spotter):
     """Gives the `Profile` of --profile, or None."""
     return None if arguments.profile is None else spotter.load_profile(arguments.profile)
+
+
+def _run(arguments):
+    from vofp_plugin.inference.shipped import card, shipped_models
+
+    if arguments.name is not None:
+        print(card(arguments.name))
+        return
+    for name in shipped_models():
+        print(f"{name}: {card(name).splitlines()[2]}")

@@ -11,7 +11,7 @@ logger = get_logger(__name__)
 
 
 AUDIO_SUFFIXES = (".wav", ".flac")
-SEARCH_STEP = 0.010  # s, from window to window in a long clip
+SHORTEST = 0.1  # s, of what may be enrolled or asked
 HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
 
 
@@ -60,8 +60,10 @@ def read_audio(path, sample_rate=16000):
     return samples[:, 0]
 
 
-def load_audio(path, sample_rate=16000):
+def load_audio(path, sample_rate=16000, longest=None):
     """Reads an audio file of any rate and number of channels, resampled and mixed down.
+
+    Says so where it had to convert.
 
     Arguments
     ---------
@@ -69,6 +71,8 @@ def load_audio(path, sample_rate=16000):
         As for `decode`.
     sample_rate : int
         Of what is returned, in Hz.
+    longest : float
+        As for `decode`.
 
     Returns
     -------
@@ -88,8 +92,14 @@ def load_audio(path, sample_rate=16000):
     >>> load_audio(path).shape
     torch.Size([16000])
     """
-    samples, rate = decode(path)
+    samples, rate = decode(path, longest)
     _check_samples(samples, path)
+    channels = samples.shape[1]
+    if (channels, rate) != (1, sample_rate):
+        logger.warning(
+            "%s has %d channels of %d Hz; it is read as one of %d Hz.",
+            *(path, channels, rate, sample_rate),
+        )
     mono = torch.from_numpy(samples).mean(dim=1)
     return torchaudio.functional.resample(mono, rate, sample_rate)
 
@@ -124,7 +134,7 @@ def check_wavs(wavs, name, front_end):
     TypeError
         If one is no float tensor.
     ValueError
-        If one has another shape, is empty, holds NaN, or is far above full scale.
+        If one has another shape, is too short, holds NaN, or is far above full scale.
 
     Example
     -------
@@ -132,18 +142,25 @@ def check_wavs(wavs, name, front_end):
     >>> check_wavs([torch.zeros(16000)], "Query", FrontEnd(None))
     """
     for number, wav in enumerate(wavs, start=1):
-        _check_wav(wav, f"{name} {number}")
+        check_wav(wav, f"{name} {number}")
+        seconds = len(wav) / front_end.sample_rate
+        if seconds < SHORTEST:
+            raise ValueError(
+                f"{name} {number} has {seconds:.3f} s; expected at least {SHORTEST} s, about one "
+                "word: record it again."
+            )
         if front_end.is_long(len(wav)):
             logger.warning(
                 "%s %d has %.1f s, of which the loudest %.1f s are read: cut out the word.",
                 name,
                 number,
-                len(wav) / front_end.sample_rate,
+                seconds,
                 front_end.num_samples / front_end.sample_rate,
             )
 
 
-def _check_wav(wav, name):
+def check_wav(wav, name):
+    """Refuses what is no waveform (L,), whatever its length; errors are those of `check_wavs`."""
     if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
         got = f"a tensor of {wav.dtype}" if isinstance(wav, torch.Tensor) else type(wav).__name__
         raise TypeError(f"{name} is {got}; expected a float tensor (L,), full scale at 1.")
@@ -159,40 +176,3 @@ def _check_wav(wav, name):
             f"{name} has samples of {peak:g}; expected full scale at 1: divide 16-bit integers by "
             "32768."
         )
-
-
-def loudest_start(wav, length, sample_rate):
-    """Where a window must start for the loudest stretch of a waveform to be in its middle.
-
-    Loud is what has much amplitude around it: a word, rather than a click of more energy.
-
-    Arguments
-    ---------
-    wav : torch.Tensor
-        (L,), at least as long as the window.
-    length : int
-        Of the window, in samples.
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    int
-        Start in samples, from 0 to L - length; the middle of a waveform that is loud nowhere.
-
-    Example
-    -------
-    >>> wav = torch.zeros(48000)
-    >>> wav[36000:40000] = torch.rand(4000)
-    >>> round(loudest_start(wav, 16000, 16000) / 16000, 1)
-    1.9
-    """
-    hop = max(1, round(SEARCH_STEP * sample_rate))
-    surplus = len(wav) - length
-    blocks = wav[: len(wav) // hop * hop].float().view(-1, hop)
-    amplitude = blocks.std(dim=1, unbiased=False) if hop > 1 else blocks[:, 0].abs()
-    weights = torch.hann_window(max(1, length // hop) + 2, periodic=False)[1:-1]
-    loudness = torch.nn.functional.conv1d(amplitude.view(1, 1, -1), weights.view(1, 1, -1))[0, 0]
-    if loudness.max() - loudness.min() <= 1e-6 * loudness.max():
-        return surplus // 2
-    return min(surplus, hop * loudness.argmax().item())

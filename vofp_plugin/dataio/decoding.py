@@ -24,7 +24,7 @@ UNDECODABLE = {  # (place, bytes there): format
 }
 
 
-def decode(path):
+def decode(path, longest=None):
     """Decodes an audio file.
 
     Arguments
@@ -32,6 +32,8 @@ def decode(path):
     path : str or Path
         File in a format that soundfile reads (wav, flac, ogg, mp3, ...), whatever its suffix. A WAV
         header may tell of an unknown size, or of one that is wrong by a header.
+    longest : float
+        Of what is accepted, in s; None accepts any length.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def decode(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, cut off or undecodable.
+        If the file is empty, cut off, undecodable or too long.
 
     Example
     -------
@@ -65,6 +67,7 @@ def decode(path):
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             _check_length(file, path)
+            _check_seconds(file, path, longest)
             samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
             frames = file.frames
     except soundfile.SoundFileError as error:
@@ -121,6 +124,14 @@ def _check_length(file, path):
     of_riff = file.format in ("WAV", "WAVEX")  # whose sizes were looked at above
     if not of_riff and any(x in file.extra_info for x in ("should be", "does not match")):
         raise ValueError(_cut_off(path))
+
+
+def _check_seconds(file, path, longest):
+    seconds = file.frames / file.samplerate
+    if longest is not None and seconds > longest:
+        raise ValueError(
+            f"Audio file {path} lasts {seconds:.1f} s; expected at most {longest:g} s: cut it."
+        )
 
 
 def _cut_off(path):

@@ -52,12 +52,16 @@ class Episode(NamedTuple):
         Q utterances of each speaker.
     spoken : torch.Tensor
         (N, Q), bool; False of a query that nobody speaks.
+    voices : torch.Tensor
+        Voice of each of N, (N,); None where every one has another.
 
     Example
     -------
     >>> shape, lens = EpisodeShape(num_speakers=2, max_shots=1, num_queries=3), torch.ones(8)
     >>> filled = torch.tensor([True] * 4 + [False] + [True] * 3)
-    >>> episode = shape.split(torch.rand(8, 101, 40), lens, lens.long(), filled, lens.bool())
+    >>> voices = torch.tensor([0] * 4 + [1] * 4)
+    >>> parts = torch.rand(8, 101, 40), lens, lens.long(), filled, lens.bool(), voices
+    >>> episode = shape.split(*parts)
     >>> episode.queries.feats.shape, episode.enrollment.present
     (torch.Size([2, 3, 101, 40]), tensor([ True, False]))
     """
@@ -65,6 +69,7 @@ class Episode(NamedTuple):
     enrollment: Enrollment
     queries: Enrollment
     spoken: torch.Tensor
+    voices: torch.Tensor | None = None
 
 
 class EpisodeShape(NamedTuple):
@@ -89,7 +94,7 @@ class EpisodeShape(NamedTuple):
         """Batch items of one speaker."""
         return self.max_shots + self.num_queries
 
-    def split(self, feats, lens, labels, filled, spoken):
+    def split(self, feats, lens, labels, filled, spoken, voices):
         """Splits a batch of B = N * (max_shots + Q) items.
 
         Arguments
@@ -104,13 +109,15 @@ class EpisodeShape(NamedTuple):
             (B,), bool; False at empty enrollment places.
         spoken : torch.Tensor
             (B,), bool; False of silence.
+        voices : torch.Tensor
+            (B,).
 
         Returns
         -------
         Episode
         """
-        parts = (feats, lens, labels, filled, spoken)
-        feats, lens, labels, filled, spoken = (
+        parts = (feats, lens, labels, filled, spoken, voices)
+        feats, lens, labels, filled, spoken, voices = (
             x.unflatten(0, (-1, self.per_speaker)) for x in parts
         )
         shots = self.max_shots
@@ -118,6 +125,7 @@ class EpisodeShape(NamedTuple):
             Enrollment(feats[:, :shots], (lens * filled)[:, :shots], labels[:, :shots]),
             Enrollment(feats[:, shots:], lens[:, shots:], labels[:, shots:]),
             spoken[:, shots:],
+            voices[:, 0],
         )
 
 
@@ -157,8 +165,8 @@ class EpisodeBatchSampler(Sampler):
 
     Arguments
     ---------
-    speakers : list of str
-        Speaker of every item of the dataset; "silence" for items that nobody speaks.
+    rows : list of dict
+        Manifest rows of the dataset, with "spk_id", which is "silence" where nobody speaks.
     shape : EpisodeShape
     num_episodes : int
         Episodes per epoch and process.
@@ -184,14 +192,15 @@ class EpisodeBatchSampler(Sampler):
 
     Example
     -------
-    >>> sampler = EpisodeBatchSampler(["a"] * 4 + ["b"] * 6, EpisodeShape(2, 2, 3), num_episodes=1)
+    >>> rows = [{"spk_id": "a"}] * 4 + [{"spk_id": "b"}] * 6
+    >>> sampler = EpisodeBatchSampler(rows, EpisodeShape(2, 2, 3), num_episodes=1)
     >>> [len(batch) for batch in sampler]
     [10]
     """
 
     def __init__(
         self,
-        speakers,
+        rows,
         shape,
         num_episodes,
         min_shots=1,
@@ -203,10 +212,10 @@ class EpisodeBatchSampler(Sampler):
         rank=0,
     ):
         self.items = defaultdict(list)
-        for index, speaker in enumerate(speakers):
-            self.items[speaker].append(index)
+        for index, row in enumerate(rows):
+            self.items[row["spk_id"]].append(index)
         self.silence = self.items.pop(SILENCE, [])
-        self.silence_fraction = len(self.silence) / max(1, len(speakers))
+        self.silence_fraction = len(self.silence) / max(1, len(rows))
         self.shape = shape
         self.num_episodes = num_episodes
         self.min_shots = min(min_shots, shape.max_shots)

@@ -6,8 +6,9 @@ import torch
 from speechbrain.lobes.features import Fbank
 from speechbrain.processing.features import InputNormalization
 
-from vofp_plugin.dataio.audio import loudest_start, read_audio
+from vofp_plugin.dataio.audio import read_audio
 from vofp_plugin.dataio.level import to_one_level
+from vofp_plugin.dataio.window import loudest_window
 
 LOG_MEL_DB = "log_mel_db"  # log-mels in dB, neither normalized nor with derivatives
 
@@ -56,11 +57,7 @@ class FrontEnd:
 
     def fit(self, wav):
         """Cuts or pads a clip (L,) to the length of all clips."""
-        surplus = len(wav) - self.num_samples
-        if surplus <= 0:
-            return torch.nn.functional.pad(wav, (0, -surplus))
-        start = loudest_start(wav, self.num_samples, self.sample_rate)
-        return wav[start : start + self.num_samples]
+        return loudest_window(wav.unsqueeze(0), self.num_samples, self.sample_rate)[0]
 
     @property
     def space(self):

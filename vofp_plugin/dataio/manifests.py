@@ -22,6 +22,7 @@ logger = get_logger(__name__)
 
 MANIFEST_COLUMNS = ("ID", "duration", "start", "stop", "wav", "spk_id", "command", "transcript")
 SILENCE = "silence"  # spk_id and command of rows that nobody speaks: never enrolled nor scored
+SPEECH = "speech"  # command of rows where only the speaker is asked
 DATA_ROOT = "$data_root"
 
 

@@ -99,8 +99,13 @@ def check_evaluation_keys(hparams):
 
 
 def evaluation_data(hparams, rows, classes, num_draws):
-    """Draws and {name: Condition} of a manifest; made first, so that bad input fails early."""
-    draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
+    """Draws and {name: Condition} of a manifest; made first, so that bad input fails early.
+
+    There are no draws for a task that classifies nothing.
+    """
+    draws = []
+    if hparams["task"].classifies:
+        draws = make_draws(rows, max(hparams["test_shots"]), num_draws, hparams["min_queries"])
     asked = {name: x for name, x in hparams["conditions"].items() if x is not None}
     noises = _test_noises(hparams) if any(asked.values()) else []
     return draws, {

@@ -27,6 +27,45 @@ def save_figure(figure, path):
         figure.savefig(partial, format="png", dpi=120)
 
 
+def plot_stream(stream, rate, said, curves, hop):
+    """A stream of audio, who says what in it, and the probability of the best word beneath.
+
+    Arguments
+    ---------
+    stream : numpy.ndarray
+        (L,), full scale at 1.
+    rate : int
+        In Hz.
+    said : dict
+        {label: (start, end)}, in s.
+    curves : dict
+        {label: probability in every window}.
+    hop : float
+        From window to window, in s.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 1.4 * (1 + len(curves))), layout="constrained")
+    audio, *panels = figure.subplots(1 + len(curves), 1, sharex=True)
+    step = max(1, rate // 100)
+    audio.plot(np.arange(0, len(stream), step) / rate, stream[::step], color="gray", linewidth=0.5)
+    for label, (start, end) in said.items():
+        audio.axvspan(start, end, color=COLORS[0], alpha=0.2)
+        audio.annotate(
+            label, (start, 0.9), xycoords=("data", "axes fraction"), va="top", fontsize=7
+        )
+    for panel, color, (label, values) in zip(panels, COLORS, curves.items(), strict=False):
+        panel.step(hop * np.arange(len(values)), values, where="post", color=color)
+        panel.set(ylabel=label, ylim=(0, 1.02))
+    panels[-1].set_xlabel("start of the window (s)")
+    audio.set_yticks([])
+    return figure
+
+
 def plot_accuracy(rows):
     """Accuracy against K with intervals, one column of panels per condition, one line per subset.
 

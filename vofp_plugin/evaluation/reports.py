@@ -7,6 +7,7 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 
 from vofp_plugin.evaluation.detection_table import detection_section
+from vofp_plugin.evaluation.personal_vad import personal_vad_section
 from vofp_plugin.evaluation.plots import (
     plot_accuracy,
     plot_det,
@@ -162,6 +163,10 @@ def write_report(metrics, folder):
     if metrics.get("detection"):
         figures["det"] = plot_det(metrics["detection"]["curves"])
         sections["Detection"] = detection_section(metrics["detection"])
+    for judged in metrics.get("detection_also", []):
+        sections[f"Detection, {judged['rule'].replace('_', ' ')}"] = detection_section(judged)
+    if metrics.get("personal_vad"):
+        sections["Personal VAD"] = personal_vad_section(metrics["personal_vad"])
     title = f"{metrics['system']}, fold {metrics['fold']}, seed {metrics['seed']}"
     return _write_page(folder / "report.md", title, _facts(metrics), rows, figures, sections)
 

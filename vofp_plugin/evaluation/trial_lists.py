@@ -238,32 +238,62 @@ def keyword_trials(manifest, shots, num_draws=10, min_queries=3, num_impostors=2
     >>> len(trials), list(enrollments)
     (12, ['a_0', 'b_0'])
     """
-    utterances, words = {}, sorted({row["command"] for row in manifest.values()} - {SILENCE})
+    words = sorted({row["command"] for row in manifest.values()} - {SILENCE})
+    if len(words) < 2:
+        raise ValueError(f"Got the words {some(words)}; expected 2: ask for speakers alone.")
+    trials, enrollments = [], {}
+    for name, enrolled, queries, others, generator in _drawn_enrollments(
+        manifest, max(shots), num_draws, min_queries, num_impostors, "keyword trials", seed
+    ):
+        enrollments[name] = enrolled
+        for query in queries + others:
+            word = manifest[query]["command"]
+            trials.append(Trial(query in queries, name, query, word))
+            other_word = _pick([w for w in words if w != word], generator)
+            trials.append(Trial(False, name, query, other_word))
+    return trials, enrollments
+
+
+def speaker_trials(manifest, shots, num_draws=10, min_queries=3, num_impostors=20, seed=0):
+    """Makes the trials of speaker verification, drawn as those of `keyword_trials`.
+
+    Arguments, results and errors are those of `keyword_trials`; no word is claimed.
+
+    Example
+    -------
+    >>> rows = {f"{s}{i}": {"spk_id": s, "command": "speech"} for s in "ab" for i in range(3)}
+    >>> trials, _ = speaker_trials(rows, [1], num_draws=1, min_queries=2)
+    >>> [trial.accepted for trial in trials]
+    [True, True, False, True, True, False]
+    """
+    trials, enrollments = [], {}
+    for name, enrolled, queries, others, _ in _drawn_enrollments(
+        manifest, max(shots), num_draws, min_queries, num_impostors, "speaker trials", seed
+    ):
+        enrollments[name] = enrolled
+        trials += [Trial(query in queries, name, query) for query in queries + others]
+    return trials, enrollments
+
+
+def _drawn_enrollments(manifest, most, num_draws, min_queries, num_impostors, kind, seed):
+    """Yields name, utterances, own and others' queries and generator of each enrollment."""
+    utterances = {}
     for name, row in manifest.items():
         if row["spk_id"] != SILENCE:
             utterances.setdefault(row["spk_id"], []).append(name)
-    most = max(shots)
     targets = [s for s, names in utterances.items() if len(names) >= most + min_queries]
-    if not targets or len(utterances) < 2 or len(words) < 2:
+    if not targets or len(utterances) < 2:
         raise ValueError(
             f"Got {len(utterances)} speakers, {len(targets)} of them with at least {most} + "
-            f"{min_queries} utterances, and {len(words)} words; expected 2 speakers, 1 of them "
-            "with enough utterances, and 2 words. Lower the largest K, or use more data."
+            f"{min_queries} utterances; expected 2 speakers, 1 of them with enough utterances. "
+            "Lower the largest K, or use more data."
         )
-    trials, enrollments = [], {}
     for speaker in targets:
-        generator = seeded("keyword trials", seed, speaker)
+        generator = seeded(kind, seed, speaker)
         for draw in range(num_draws):
-            name = f"{speaker}_{draw}"
             order = _shuffled(utterances[speaker], generator)
-            enrollments[name], queries = order[:most], order[most:]
             others = _impostors(utterances, speaker, num_impostors, generator)
-            for query in queries + others:
-                word = manifest[query]["command"]
-                trials.append(Trial(query in queries, name, query, word))
-                other_word = _pick([w for w in words if w != word], generator)
-                trials.append(Trial(False, name, query, other_word))
-    return trials, enrollments
+            yield f"{speaker}_{draw}", order[:most], order[most:], others, generator
 
 
 def _impostors(utterances, speaker, count, generator):

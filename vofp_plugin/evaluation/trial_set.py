@@ -103,6 +103,11 @@ class TrialSet(NamedTuple):
             )
         return np.array([classes.lab2ind[trial.word] for trial in self.trials])
 
+    def trials_of_speakers(self):
+        """Indices of the trials of every enrolled speaker, {name: (trials,)}, sorted by name."""
+        names = np.array(self.speakers)[self.enrollment]
+        return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+
     def strangers(self):
         """For each enrollment, that of another speaker who stands in for the target, (E,).
 

@@ -9,6 +9,7 @@ from safetensors.torch import save as bytes_of_tensors
 from speechbrain.utils.logger import get_logger
 from torch import nn
 
+from vofp_plugin.inference.fitting import Effort, fit_, speech_of
 from vofp_plugin.inference.identity import identity
 from vofp_plugin.inference.interfaces import PersonalizedInterface
 from vofp_plugin.inference.profile_file import pack, unpack
@@ -66,6 +67,32 @@ class Personalized(PersonalizedInterface):
         )
         return "\n".join(lines)
 
+    def fit(self, data, classes=None, data_root=None, **effort):
+        """Trains the personalizer, and the main model unless that is frozen.
+
+        It is trained on clips as they are. Recipes add noise and virtual speakers, choose by
+        validation speakers and measure what it brings. Profiles made before fit no more.
+
+        Arguments
+        ---------
+        data, classes, data_root
+            As for `speech_of`: a manifest, or a data set.
+        **effort : dict
+            Fields of `Effort`, such as num_epochs.
+
+        Returns
+        -------
+        list of float
+            Mean loss of every epoch, in nats.
+
+        Raises
+        ------
+        FileNotFoundError, TypeError, ValueError
+            As `speech_of` and `fit_`.
+        """
+        speech = speech_of(data, self.hparams.front_end, classes, data_root)
+        return fit_(self.mods.model, speech, Effort(**effort))
+
     def unload(self):
         """Gives the main model back as it came, and can do nothing more.
 
@@ -112,6 +139,7 @@ def personalize(
     main_model,
     front_end,
     targets="auto",
+    exclude=(),
     probe=None,
     freeze=True,
     code_size=16,
@@ -129,6 +157,8 @@ def personalize(
     targets : dict or str
         As for `HyperPersonalizer`; None leaves a layer out. "auto" takes the norms ("channel") and
         the last linear layer ("full") as far as they can be injected.
+    exclude : iterable of str
+        fnmatch patterns of layers to leave out, whatever `targets` says.
     probe : tuple
         Features (B, T, F) and relative lengths (B,) on which the injection is checked; None takes
         those of noise.
@@ -168,9 +198,10 @@ def personalize(
     give_back = _remember(main_model)
     try:
         probe = _noise(main_model, front_end) if probe is None else probe
+        left_out = dict.fromkeys(exclude)
         personalizer = HyperPersonalizer(
             main_model,
-            _automatic(main_model) if targets == "auto" else targets,
+            {**(_automatic(main_model) if targets == "auto" else targets), **left_out},
             code_size,
             rank=rank,
             skip=targets == "auto",
@@ -180,7 +211,8 @@ def personalize(
         embedding = ActivationEmbedding(main_model, layers, probe[0].shape[2])
         encoder = EnrollmentEncoder(embedding, code_size=code_size, aggregation=aggregation)
         encoder.to(next(main_model.parameters()))
-        settings = dict(targets=targets, freeze=freeze, code_size=code_size, rank=rank)
+        settings = dict(targets=targets, exclude=list(exclude), freeze=freeze)
+        settings |= dict(code_size=code_size, rank=rank)
         model = PersonalizedModel(main_model, encoder, personalizer, freeze)
         personalized = Personalized(
             model, front_end, {**settings, "aggregation": aggregation}, give_back

@@ -9,10 +9,14 @@ import torch
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 
 from vofp_plugin.dataio.audio import check_wavs, load_audio
-from vofp_plugin.inference.profile import Profile, empty_profile, load_profile
+from vofp_plugin.inference.profile import Profile, empty_profile, load_profile, weights_of
+from vofp_plugin.inference.shipped import model_folder
+from vofp_plugin.lobes.decision import Decision
 from vofp_plugin.utils.files import reason_of
 
 KEPT_WEIGHTS = 32  # profiles whose weights are kept, those that answered last
+DECISION_FILE = "decision.json"
+DECISIONS = "decision*.json"  # that one, and those by other rules
 
 
 class PersonalizedInterface(Pretrained):
@@ -32,9 +36,20 @@ class PersonalizedInterface(Pretrained):
 
     @classmethod
     def from_hparams(cls, source, *args, **kwargs):
-        """Loads the folder `pretrained` of a run; arguments are those of SpeechBrain's.
+        """Loads a model; arguments are those of SpeechBrain's.
 
         Its YAML can run any code, as every HyperPyYAML can: load no folder of a stranger's.
+
+        Arguments
+        ---------
+        source : str or Path
+            The folder `pretrained` of a run, or a shipped model such as "pretrained/keywords".
+
+        Returns
+        -------
+        PersonalizedInterface
+            Of the class that the YAML names as `interface`, which is this class or one of its
+            subclasses.
 
         Raises
         ------
@@ -43,18 +58,19 @@ class PersonalizedInterface(Pretrained):
         ValueError
             If the weights are damaged or of another model, this is the folder around it, or the
             machine lacks the device of `run_opts`.
+        TypeError
+            If the model is one for another class.
         ImportError
             If Python does not find the code of the main model.
         """
-        if not Path(source).is_dir():
-            raise FileNotFoundError(
-                f"Found no folder {source}; expected the folder `pretrained` of a finished run."
-            )
-        if (Path(source) / "pretrained").is_dir():
-            raise ValueError(f"Got the folder of a run; expected {Path(source) / 'pretrained'}.")
+        folder = model_folder(source)
         # Made outside, so that only what comes of reading the files is told as their damage.
-        loaded = _read(source, *args, **kwargs)
-        return None if loaded is None else cls(**loaded)
+        loaded = _read(folder, *args, **kwargs)
+        if loaded is None:
+            return None
+        for path in folder.glob(DECISIONS):
+            loaded["hparams"][path.stem] = Decision.load(path)
+        return _interface(loaded["hparams"], cls)(**loaded)
 
     def load_audio(self, path):
         """Reads an audio file, (L,), resampled and mixed down as the front end needs.
@@ -86,16 +102,16 @@ class PersonalizedInterface(Pretrained):
         TypeError, ValueError
             If the model is not personalized, or as `Profile.add` says.
         """
-        wavs = self._waveforms(utterances)
+        wavs = self.waveforms(utterances)
         return self.empty_profile().add(self.mods.model, self.hparams.front_end, wavs, labels)
 
     def empty_profile(self):
         """Makes the profile of a speaker who has not enrolled; errors are those of `enroll`."""
         model = self.mods.model
-        if not hasattr(model, "hyper_personalizer"):
+        if not hasattr(model, "summarize"):
             raise TypeError(
                 f"Got a {type(model).__name__} to enroll with; expected a personalized "
-                "model: load a run of vofp.yaml."
+                "model: load a run of vofp.yaml, or a shipped one."
             )
         return empty_profile(model, self.hparams.front_end)
 
@@ -107,9 +123,8 @@ class PersonalizedInterface(Pretrained):
 
     def merge(self, profile):
         """Makes a plain main model of the speaker's weights, with nothing of this plugin."""
-        return self.mods.model.merge(self._weights(profile))
+        return self.mods.model.merge(self.weights_of(profile))
 
-    @torch.no_grad()
     def answer(self, wavs, wav_lens=None, profiles=None):
         """Gives what the model puts out for clips, each with its speaker's weights.
 
@@ -137,47 +152,81 @@ class PersonalizedInterface(Pretrained):
         TypeError
             If a profile is none, or a waveform no float tensor.
         """
-        clips, lens = self._clips(wavs, wav_lens)
-        parameter = next(self.mods.model.parameters())
-        feats, lens = self.hparams.front_end(torch.stack(clips)).to(parameter), lens.to(parameter)
+        return self.conclude(self.rows(wavs, wav_lens, profiles))
+
+    def conclude(self, rows):
+        """What the class makes of the model's output (B, ...), by what can be exported."""
+        return rows
+
+    @torch.no_grad()
+    def rows(self, wavs, wav_lens=None, profiles=None):
+        """What the model puts out, (B, ...), whatever the class makes of it; see `answer`."""
+        feats, lens = self.features(wavs, wav_lens)
         groups = _groups(_profile_of_each(profiles, len(feats)))
         outputs = [self._run(feats[items], lens[items], group) for group, items in groups]
         order = torch.cat([items for _, items in groups])
         return torch.cat(outputs)[order.argsort().to(self.device)]
 
+    def features(self, wavs, wav_lens=None):
+        """Features (B, T, F) and relative lengths (B,) of clips; arguments as for `answer`."""
+        clips, lens = self._clips(wavs, wav_lens)
+        parameter = next(self.mods.model.parameters())
+        return self.hparams.front_end(torch.stack(clips)).to(parameter), lens.to(parameter)
+
     def _run(self, feats, lens, profiles):
         """Outputs for the items of some speakers, as many of each, speaker after speaker."""
         weights = None
-        if profiles:
-            parts = [self._weights(profile) for profile in profiles]
-            weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if len(profiles) == 1:
+            weights = self.weights_of(profiles[0])
+        elif profiles:
+            self._check_profiles(profiles)
+            weights = weights_of(profiles, self.mods.model)  # cheaper than to join kept ones
         with self.inference_ctx:
             return self.mods.model(feats, lens, weights)
 
-    def _weights(self, profile):
-        """Weights of a profile, made once while the model stays as it is."""
-        _check_profile(profile)
-        profile.check_model(self.mods.model)
-        profile.check_front_end(self.hparams.front_end)
+    def weights_of(self, profile):
+        """Weights of a profile, made once while the model stays as it is.
+
+        Returns
+        -------
+        dict
+            {parameter name: (1, *shape)}.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no profile, or was made with another model or front end.
+        """
+        self._check_profiles([profile])
         return self._kept_weights(profile)
+
+    def _check_profiles(self, profiles):
+        """Refuses what is no profile, or of another model or front end; looks once at each kind."""
+        for profile in profiles:
+            _check_profile(profile)
+        kinds = {(p.model_digest, p.front_end_digest): p for p in profiles}
+        for profile in kinds.values():
+            profile.check_model(self.mods.model)
+            profile.check_front_end(self.hparams.front_end)
 
     def _clips(self, wavs, wav_lens):
         """Clips of one length, (L,) each, and how much of it each fills, (B,)."""
         front_end = self.hparams.front_end
-        wavs = _cut(self._waveforms(wavs), wav_lens, wavs)
-        if not wavs:
-            raise ValueError("Got no waveform to answer; expected at least one.")
+        wavs = self.waveforms(wavs, wav_lens)
         check_wavs(wavs, "Query", front_end)
         lens = [front_end.relative_length({"start": 0, "stop": len(wav)}) for wav in wavs]
         return [front_end.fit(wav.cpu().float()) for wav in wavs], torch.tensor(lens)
 
-    def _waveforms(self, utterances):
-        """List of waveforms of files, arrays and tensors."""
+    def waveforms(self, utterances, wav_lens=None):
+        """Waveforms (L,), a list, of files, arrays and tensors; arguments as for `answer`."""
         if isinstance(utterances, str | Path):
             raise TypeError(f"Got the path {utterances} alone; expected a list of utterances.")
         if isinstance(utterances, torch.Tensor | np.ndarray) and utterances.ndim != 2:
             raise ValueError(f"Got waveforms of shape {tuple(utterances.shape)}; expected (B, L).")
-        return [self._waveform(utterance) for utterance in utterances]
+        if len(utterances) == 0:
+            raise ValueError("Got no waveform; expected at least one.")
+        wavs = [self._waveform(utterance) for utterance in utterances]
+        return _cut(wavs, wav_lens, utterances)
 
     def _waveform(self, utterance):
         if isinstance(utterance, str | Path):
@@ -202,6 +251,14 @@ def _read(source, *args, **kwargs):
             "or of another model or version of vofp_plugin: start its training again, which "
             "writes it anew."
         ) from error
+
+
+def _interface(hparams, asked):
+    """The class that the YAML of a model names, if it is the one asked for or more special."""
+    named = hparams.get("interface", asked)
+    if not issubclass(named, asked):
+        raise TypeError(f"Got a model for {named.__name__}, not {asked.__name__}: load it by that.")
+    return named
 
 
 def _check_device(run_opts):

@@ -1,6 +1,11 @@
 """Keyword spotter: a trained run as a SpeechBrain `Pretrained`, with or without profiles."""
 
+import math
+
 from vofp_plugin.inference.interfaces import PersonalizedInterface
+from vofp_plugin.lobes.decision import log_odds
+
+UNKNOWN = "unknown"
 
 
 class KeywordSpotter(PersonalizedInterface):
@@ -66,8 +71,14 @@ class KeywordSpotter(PersonalizedInterface):
         """
         return super().enroll(utterances, self.classes(words))
 
-    def classify_batch(self, wavs, wav_lens=None, profiles=None):
-        """Answers clips; arguments and errors are those of `answer`.
+    def classify_batch(self, wavs, wav_lens=None, profiles=None, far=None):
+        """Answers clips; arguments and errors are those of `answer` and `Decision.threshold_at`.
+
+        Arguments
+        ---------
+        far : float
+            Of an operating point of the model, such as 0.01: the share of sounds without any of its
+            words that are told as one. None gives the best word, whatever its probability.
 
         Returns
         -------
@@ -78,19 +89,34 @@ class KeywordSpotter(PersonalizedInterface):
         torch.Tensor
             Its class index, (B,).
         list of str
-            Its word, B.
+            Its word, B, or "unknown" where it is rejected.
         """
+        threshold = self._threshold(far)
         log_probs = self.answer(wavs, wav_lens, profiles)
         score, index = log_probs.max(dim=1)
-        return log_probs, score, index, self.hparams.label_encoder.decode_torch(index)
+        words = self.hparams.label_encoder.decode_torch(index)
+        accepted = (log_odds(score) >= threshold).tolist()
+        text = [word if known else UNKNOWN for word, known in zip(words, accepted, strict=True)]
+        return log_probs, score, index, text
 
-    def classify_file(self, path, profile=None):
+    def classify_file(self, path, profile=None, far=None):
         """Answers the clip in an audio file; see `classify_batch`."""
-        return self.classify_batch([self.load_audio(path)], profiles=profile)
+        return self.classify_batch([self.load_audio(path)], profiles=profile, far=far)
 
     def forward(self, wavs, wav_lens=None, profiles=None):
         """Answers clips; see `classify_batch`."""
         return self.classify_batch(wavs, wav_lens, profiles)
+
+    def _threshold(self, far):
+        """Log-odds from which on a word is known."""
+        if far is None:
+            return -math.inf
+        if not hasattr(self.hparams, "decision"):
+            raise ValueError(
+                f"Got far {far} for a model without operating points (no decision.json beside it); "
+                "leave it out, or take a shipped model."
+            )
+        return self.hparams.decision.threshold_at(far)
 
     def classes(self, words):
         """Gives the class index of each of some words, a list; None of None."""

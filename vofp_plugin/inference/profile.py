@@ -167,9 +167,7 @@ class Profile:
             If the model is another.
         """
         self.check_model(model)
-        parameter = next(model.parameters())
-        with torch.no_grad():
-            return model.personalize(type(self.summary)(*(x.to(parameter) for x in self.summary)))
+        return weights_of([self], model)
 
     def check_model(self, model):
         """Raises ValueError if the profile was made with another model, or it has changed since."""
@@ -215,6 +213,27 @@ def enroll(model, front_end, wavs, labels=None):
         If no utterance is usable it is that of no enrollment, and `profile.quality` says why.
     """
     return empty_profile(model, front_end).add(model, front_end, wavs, labels)
+
+
+def weights_of(profiles, model):
+    """Makes the weights of several speakers at once, unchecked; for one, see `Profile.weights`.
+
+    Arguments
+    ---------
+    profiles : list of Profile
+        N, made with `model`.
+    model : PersonalizedModel
+
+    Returns
+    -------
+    dict
+        {parameter name: (N, *shape)}.
+    """
+    parameter = next(model.parameters())
+    parts = zip(*(profile.summary for profile in profiles), strict=True)
+    summary = (torch.cat(part).to(parameter) for part in parts)
+    with torch.no_grad():
+        return model.personalize(type(profiles[0].summary)(*summary))
 
 
 def empty_profile(model, front_end):
@@ -321,12 +340,12 @@ def _check_input(model, front_end, wavs, labels):
         )
     if labels is not None and len(labels) != len(wavs):
         raise ValueError(f"Got {len(labels)} labels of {len(wavs)} waveforms; expected one each.")
-    if (labels is not None) != model.encoder.labelled:
-        got, expected = ("no labels", "labels") if model.encoder.labelled else ("labels", "none")
+    if (labels is not None) != bool(model.told_words):
+        got, expected = ("no labels", "labels") if model.told_words else ("labels", "none")
         raise ValueError(f"Got {got}; this model was trained to read {expected}.")
     check_wavs(wavs, "Waveform", front_end)
     if labels is not None:
-        _check_labels(labels, model.encoder.num_words)
+        _check_labels(labels, model.told_words)
 
 
 def _check_labels(labels, classes):
@@ -356,7 +375,7 @@ def _summary_of(model, enrollment):
     parameter = next(model.parameters())
     labels = None if labels is None else labels.to(parameter.device)
     with torch.no_grad():
-        summary = model.encoder.summarize(
+        summary = model.summarize(
             Enrollment(feats.to(parameter), lens.to(parameter.device), labels)
         )
     return type(summary)(*(part.cpu().float() for part in summary))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from vofp_plugin.dataio.audio import SHORTEST
 from vofp_plugin.dataio.quality import assess
 
 
@@ -37,6 +38,24 @@ class Event(NamedTuple):
     def to_json(self):
         """One line of JSON, without its end."""
         return json.dumps(self._asdict())
+
+
+class Heard(NamedTuple):
+    """What is heard in a window of a stream.
+
+    Arguments
+    ---------
+    start, end : float
+        Of the window, in s from the start of the stream.
+    speech : bool
+    probabilities : torch.Tensor
+        Mean over the last windows, of which those without speech count as zeros, (classes,).
+    """
+
+    start: float
+    end: float
+    speech: bool
+    probabilities: torch.Tensor
 
 
 class StreamingSpotter:
@@ -113,17 +132,44 @@ class StreamingSpotter:
         TypeError, ValueError
             If a chunk is no waveform.
         """
-        recent, free, told = deque(maxlen=self.smoothing), 0.0, None
+        yield from self.events(self.heard(chunks))
+
+    def heard(self, chunks):
+        """Tells what is heard in every window; arguments and errors are those of `listen`.
+
+        Yields
+        ------
+        Heard
+        """
+        recent = deque(maxlen=self.smoothing)
         for start, clip, log_probs in self.windows(chunks):
             speech = not assess(self._fit(clip), self.rate).refused
             recent.append(log_probs.exp() * speech)
-            score, index = torch.stack([*recent]).mean(dim=0).max(dim=0)
-            heard = index.item() if speech and score >= self.threshold else None
-            if heard is None or heard in self.ignored:
+            mean = torch.stack([*recent]).mean(dim=0)
+            yield Heard(start, start + self._s(len(clip)), speech, mean)
+
+    def events(self, heard):
+        """Chooses the events of a stream by this threshold, refractory time and ignored words.
+
+        Arguments
+        ---------
+        heard : iterable of Heard
+            From the start of the stream; those of one stream may be asked with other thresholds.
+
+        Yields
+        ------
+        Event
+        """
+        free, told = 0.0, None
+        for start, end, speech, probabilities in heard:
+            score, index = probabilities.max(dim=0)
+            word = index.item() if speech and score >= self.threshold else None
+            if word is None or word in self.ignored:
                 told = None
-            elif heard != told and start >= free:
-                told, free = heard, start + self.refractory
-                yield self._event(start, len(clip), index, score)
+            elif word != told and start >= free:
+                told, free = word, start + self.refractory
+                (name,) = self.spotter.hparams.label_encoder.decode_torch(index.view(1))
+                yield Event(start, end, name, score.item(), self.speaker)
 
     def windows(self, chunks):
         """Answers every window of a stream; arguments and errors are those of `listen`.
@@ -145,12 +191,8 @@ class StreamingSpotter:
                     yield self._answered(start, held[: self.size])
                     held, start = held[self.hop :], start + self.hop
         unheard = len(held) - (self.size - self.hop if start else 0)
-        if unheard > 0:
+        if unheard > 0 and len(held) >= SHORTEST * self.rate:
             yield self._answered(start, held)
-
-    def _event(self, start, length, index, score):
-        (word,) = self.spotter.hparams.label_encoder.decode_torch(index.view(1))
-        return Event(start, start + self._s(length), word, score.item(), self.speaker)
 
     def _answered(self, start, clip):
         (log_probs,) = self.spotter.answer([clip], profiles=self.profile).cpu()

@@ -2,12 +2,31 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from vofp_plugin.lobes.soft_and import SoftAnd
 from vofp_plugin.utils.files import whole_file
+
+
+class OperatingPoint(NamedTuple):
+    """A threshold, and the error rates that it had on validation speakers.
+
+    Arguments
+    ---------
+    far : float
+        Highest share of false claims that are accepted, by which the threshold was chosen.
+    threshold : float
+        Of the log-odds, in nats.
+    frr : float
+        Share of true claims that it rejects.
+    """
+
+    far: float
+    threshold: float
+    frr: float
 
 
 class Decision(nn.Module):
@@ -19,6 +38,8 @@ class Decision(nn.Module):
         Of the scores of a claim, such as that of the word and that of the speaker.
     threshold : float
         Of the log-odds, in nats; one for all K.
+    operating_points : iterable of OperatingPoint
+        Further thresholds to choose from.
 
     Example
     -------
@@ -29,23 +50,57 @@ class Decision(nn.Module):
     [True, False]
     """
 
-    def __init__(self, soft_and, threshold):
+    def __init__(self, soft_and, threshold, operating_points=()):
         super().__init__()
         self.soft_and = soft_and
         self.threshold = float(threshold)
+        self.operating_points = tuple(operating_points)
+
+    @property
+    def num_scores(self):
+        """S."""
+        return len(self.soft_and.scale)
 
     def forward(self, scores):
         """Maps scores (*, S) to log-odds (*), in nats."""
         return self.soft_and(scores)
 
-    def accepts(self, scores):
-        """Whether claims with scores (*, S) are accepted, (*), bool."""
-        return self(scores) >= self.threshold
+    def accepts(self, scores, far=None):
+        """Whether claims with scores (*, S) are accepted, (*), bool; `far` as `threshold_at`."""
+        return self(scores) >= self.threshold_at(far)
+
+    def threshold_at(self, far=None):
+        """Gives the threshold of the operating point for a share of false claims accepted.
+
+        Arguments
+        ---------
+        far : float
+            Of an operating point; None gives the decision's own threshold.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there is no such operating point.
+        """
+        if far is None:
+            return self.threshold
+        thresholds = {point.far: point.threshold for point in self.operating_points}
+        if far not in thresholds:
+            raise ValueError(
+                f"Got far {far!r}; expected one of the operating points of this model: "
+                f"{', '.join(map(str, thresholds)) or 'it has none'}."
+            )
+        return thresholds[far]
 
     def numbers(self):
-        """All numbers: {"scale", "offset", "threshold"}."""
+        """All numbers: {"scale", "offset", "threshold", "operating_points"}."""
         buffers = {name: value.tolist() for name, value in self.soft_and.named_buffers()}
-        return {**buffers, "threshold": self.threshold}
+        points = [point._asdict() for point in self.operating_points]
+        return {**buffers, "threshold": self.threshold, "operating_points": points}
 
     def save(self, path):
         """Writes the numbers, as JSON."""
@@ -72,9 +127,21 @@ class Decision(nn.Module):
             scale, offset = (torch.tensor(numbers[key]) for key in ("scale", "offset"))
             soft_and = SoftAnd(len(scale))
             soft_and.load_state_dict({"scale": scale, "offset": offset})
-            return cls(soft_and, numbers["threshold"])
+            points = [OperatingPoint(**point) for point in numbers.get("operating_points", [])]
+            return cls(soft_and, numbers["threshold"], points)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} holds no decision ({error!r}); expected scale, offset and threshold. "
                 "Train again, or restore that file."
             ) from error
+
+
+def log_odds(log_probs):
+    """Log-odds (*), in nats, of log-probabilities; bounded where one is 0.
+
+    Example
+    -------
+    >>> log_odds(torch.tensor([0.5]).log())
+    tensor([0.])
+    """
+    return log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))

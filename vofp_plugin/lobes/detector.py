@@ -36,6 +36,7 @@ class Detector(nn.Module):
     """
 
     enrollments = ("none", "own", "stranger")
+    told_words = 0
 
     def __init__(self, main_model, head):
         super().__init__()
@@ -67,6 +68,27 @@ class Detector(nn.Module):
         log_probs, codes = self.hear(feats, lens)
         return torch.cat([log_probs, self.head(codes, weights).unsqueeze(1)], dim=1)
 
+    def offered(self, feats, lens, weights):
+        """Hears one clip and offers it as each of N targets.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            Features, (1, T, F).
+        lens : torch.Tensor
+            Its relative length, (1,).
+        weights : dict
+            Of N targets, from `personalize`.
+
+        Returns
+        -------
+        torch.Tensor
+            What `forward` would give of N such clips, (N, ...).
+        """
+        log_probs, codes = self.hear(feats, lens)
+        speaker = self.head.all_pairs(codes, weights)
+        return torch.cat([log_probs.expand(len(speaker), -1), speaker], dim=1)
+
     def summarize(self, enrollment):
         """Sums the codes of each speaker's utterances: `Enrollment` to `Summary`."""
         if isinstance(enrollment, Summary):
@@ -78,9 +100,26 @@ class Detector(nn.Module):
             codes[present] = heard
         return self.head.summarize(codes, present)
 
+    def summarize_each(self, feats, lens):
+        """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
+        _, codes = self.hear(feats, lens)
+        return Summary(codes, torch.ones_like(codes[:, :1]))
+
     def personalize(self, enrollment):
         """Makes the weights of N speakers, of an `Enrollment` or a `Summary`."""
         return self.head.weights(self.summarize(enrollment))
+
+    @torch.no_grad()
+    def learn(self, batches):
+        """Keeps a cohort of training utterances, where the head scores against one.
+
+        Arguments
+        ---------
+        batches : iterable
+            Features (B, T, F) and labels (B,).
+        """
+        if hasattr(self.head, "keep_cohort"):
+            self.head.keep_cohort(torch.cat([self.hear(feats)[1] for feats, _ in batches]))
 
     def draw(self, enrollment, generator=None):
         """Draws the weights of N speakers and gives their KL divergence (N,), in nats."""

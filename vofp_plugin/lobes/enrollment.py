@@ -172,12 +172,48 @@ class EnrollmentEncoder(nn.Module):
         if self.labelled:
             _check_labels(enrollment, self.num_words)
         present = enrollment.lens > 0
-        speaker = present.nonzero()[:, 0]
-        values, precisions = self._factors(enrollment, present)
         # Sums are in the features' precision; mixed precision makes the terms lower.
-        zeros = enrollment.feats.new_zeros(len(present), self.code_size + 1)
-        terms = torch.cat([values * precisions, precisions], dim=1).to(zeros.dtype)
-        return Summary(*zeros.index_add(0, speaker, terms).split([self.code_size, 1], dim=1))
+        sums = enrollment.feats.new_zeros(len(present), self.code_size + 1)
+        if present.any():
+            feats = enrollment.feats[present]
+            _check_finite(feats)
+            labels = enrollment.labels[present] if self.labelled else None
+            each = self.summarize_each(feats, enrollment.lens[present], labels)
+            terms = torch.cat(each, dim=1).to(sums.dtype)
+            sums = sums.index_add(0, present.nonzero()[:, 0], terms)
+        return Summary(*sums.split([self.code_size, 1], dim=1))
+
+    def summarize_each(self, feats, lens, labels=None):
+        """Gives the summary of each utterance by itself, by operations that can be exported.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            Features of utterances, (U, T, F).
+        lens : torch.Tensor
+            Relative lengths, (U,).
+        labels : torch.Tensor
+            Class index of the word said in each, (U,), where words are told.
+
+        Returns
+        -------
+        Summary
+            Of U utterances: (U, D) and (U, 1).
+        """
+        # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
+        embedding = self.embedding_model(feats, lens.to(feats.dtype)).squeeze(1)
+        num_answers = getattr(self.embedding_model, "num_answers", 0)
+        embedding, answers = embedding.tensor_split([embedding.shape[1] - num_answers], dim=1)
+        factors = self.factor(embedding)
+        values = factors[:, : self.code_size]
+        if self.num_words:
+            words = answers if self.words == "heard" else self._told(labels)
+            scale, shift = self.word_effect(words).chunk(2, dim=1)
+            values = values * (1 + scale) + shift
+        if not self.bayesian:
+            return Summary(values, torch.ones_like(values[:, :1]))
+        precisions = nn.functional.softplus(factors[:, self.code_size :])
+        return Summary(values * precisions, precisions)
 
     def forward(self, summary):
         """Maps a `Summary` to codes (N, D), layer-normalized; zeros without enrollment."""
@@ -185,31 +221,6 @@ class EnrollmentEncoder(nn.Module):
         precisions = precisions + 1 if self.bayesian else precisions.clamp(min=1)
         code = self.code_norm(summary.values / precisions)
         return code * summary.present.unsqueeze(1)
-
-    def _factors(self, enrollment, present):
-        """Values (U, D) and precisions (U, 1) of the utterances that are `present` (N, K)."""
-        if not present.any():
-            return enrollment.feats.new_zeros(0, self.code_size), enrollment.feats.new_zeros(0, 1)
-        feats = enrollment.feats[present]
-        if not feats.isfinite().all():
-            raise ValueError(
-                "Got an enrollment with features that are NaN or infinite; leave that utterance "
-                "out, by a length of 0."
-            )
-        # SpeechBrain's batches have 64-bit lengths, which some of its models do not take.
-        lens = enrollment.lens[present].to(feats.dtype)
-        embedding = self.embedding_model(feats, lens).squeeze(1)
-        num_answers = getattr(self.embedding_model, "num_answers", 0)
-        embedding, answers = embedding.tensor_split([embedding.shape[1] - num_answers], dim=1)
-        factors = self.factor(embedding)
-        values = factors[:, : self.code_size]
-        if self.num_words:
-            words = answers if self.words == "heard" else self._told(enrollment.labels[present])
-            scale, shift = self.word_effect(words).chunk(2, dim=1)
-            values = values * (1 + scale) + shift
-        if not self.bayesian:
-            return values, torch.ones_like(values[:, :1])
-        return values, nn.functional.softplus(factors[:, self.code_size :])
 
     def _told(self, labels):
         """Certain words (U, words) of labels (U,)."""
@@ -246,6 +257,14 @@ def _check_enrollment(enrollment):
         raise ValueError(
             f"Got lens from {lens.min():g} to {lens.max():g}; expected relative lengths in (0, 1], "
             "and 0 where there is no utterance."
+        )
+
+
+def _check_finite(feats):
+    if not feats.isfinite().all():
+        raise ValueError(
+            "Got an enrollment with features that are NaN or infinite; leave that utterance out, "
+            "by a length of 0."
         )
 
 

@@ -81,6 +81,15 @@ class PersonalizedModel(nn.Module):
         sampled = ("own_sampled",) if self.hyper_personalizer.posterior.is_random else ()
         return ("none", "own", *sampled, "stranger")
 
+    @property
+    def told_words(self):
+        """Of how many words an enrollment tells which was said; 0 where it does not."""
+        return self.encoder.num_words if self.encoder.labelled else 0
+
+    def summarize(self, enrollment):
+        """Sums what is kept of each speaker's utterances: `Enrollment` to `Summary`."""
+        return self.encoder.summarize(enrollment)
+
     def forward(self, feats, lens=None, weights=None):
         """Runs the main model.
 
@@ -129,6 +138,10 @@ class PersonalizedModel(nn.Module):
         summary = self.encoder.summarize(enrollment)
         mean = self.hyper_personalizer.mean(self.encoder(summary))  # no variance is needed
         return self._weights(mean, summary.present)
+
+    def summarize_each(self, feats, lens):
+        """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
+        return self.encoder.summarize_each(feats, lens)
 
     def posterior(self, summary):
         """Gives the posterior over injected numbers (N, P) of a `Summary`."""

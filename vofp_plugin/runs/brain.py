@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 
 from vofp_plugin.dataio.episodes import EpisodeDataset
 from vofp_plugin.evaluation.evaluator import Evaluator
-from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.seeds import number_of, seeded
 
@@ -92,21 +91,21 @@ class PersonalizedBrain(sb.Brain):
                     "to, and keep the weights of one speaker for the next: leave it out."
                 )
 
-    def fit_speakers(self, train_set, speakers, valid_condition, valid_draws):
-        """Trains on episodes, and validates on draws after every epoch; or once, without epochs.
+    def fit_speakers(self, train_set, rows, validate):
+        """Trains on episodes, and validates after every epoch; or once, without epochs.
 
         Arguments
         ---------
         train_set : DynamicItemDataset
             With the items id, feats, relative_length, label and spoken.
-        speakers : list of str
-            Speaker of every item of `train_set`.
-        valid_condition : Condition
-        valid_draws : list of Draw
+        rows : list of dict
+            Manifest row of every item of `train_set`.
+        validate : callable
+            Without arguments; gives "accuracy" and "nll" (nats) of validation speakers.
         """
-        self.episodes = self.hparams.episodes(speakers, rank=get_rank() or 0)
-        self.train_set, self.valid_condition = train_set, valid_condition
-        valid_set = DataLoader([valid_draws], batch_size=None)  # all draws are one batch
+        self.episodes = self.hparams.episodes(rows, rank=get_rank() or 0)
+        self.train_set, self.validate = train_set, validate
+        valid_set = DataLoader([None], batch_size=None, collate_fn=None)  # `validate` has its own
         self.fit(self.hparams.epoch_counter, EpisodeDataset(train_set), valid_set)
         if not self.history.epochs:  # no epoch to train: the start is validated and kept
             self.history.start()
@@ -118,7 +117,8 @@ class PersonalizedBrain(sb.Brain):
         batch = batch.to(self.device)
         generator = self._seed_step()
         feats = self._augment(batch, generator)
-        parts = (batch.relative_length, batch.label, batch.filled, batch.spoken.bool())
+        spoken = batch.spoken.bool()
+        parts = (batch.relative_length, batch.label, batch.filled, spoken, batch.voice)
         self.episode = self.hparams.episode_shape.split(feats, *parts)
         return self.hparams.task.predict(self.modules.model, self.episode, generator)
 
@@ -248,13 +248,13 @@ class PersonalizedBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.history.start()
             self.episodes.set_epoch(epoch)
-        elif isinstance(self.modules.model, AdaptedModel):
+        elif hasattr(self.modules.model, "learn"):
             self.modules.eval()
             self.modules.model.learn(self._train_batches())
 
     def evaluate_batch(self, batch, stage):
-        """Validates on all draws, and keeps the scores for the log; returns the NLL."""
-        self.valid_scores = self.evaluator.validate(self.valid_condition, batch)
+        """Validates once for all, and keeps the scores for the log; returns the NLL."""
+        self.valid_scores = self.validate()
         return torch.tensor(self.valid_scores["nll"])
 
     def on_stage_end(self, stage, stage_loss, epoch=None):

@@ -107,12 +107,19 @@ class WholeCheckpointer(Checkpointer):
 
 
 def main_model_state(folder):
-    """State dict of the main model in the last checkpoint of a run.
+    """State dict of the main model in the last checkpoint of a run; see `part_state`."""
+    return part_state(folder, "main_model")
+
+
+def part_state(folder, part):
+    """State dict of a part of the model in the last checkpoint of a run.
 
     Arguments
     ---------
     folder : str or Path
         Output folder of the run.
+    part : str
+        Such as "main_model" or "head".
 
     Returns
     -------
@@ -131,7 +138,7 @@ def main_model_state(folder):
     >>> folder, main_model = getfixture("tmp_path"), torch.nn.Linear(1, 1)
     >>> checkpointer = WholeCheckpointer(folder / "save", {"model": SharedModel(main_model)})
     >>> _ = checkpointer.save_checkpoint()
-    >>> state = main_model_state(folder)
+    >>> state = part_state(folder, "main_model")
     >>> bool(state["weight"] == main_model.weight)
     True
     """
@@ -144,7 +151,7 @@ def main_model_state(folder):
             "--start_folder=null to start from random weights."
         )
     state = read_state(checkpoint.path / "model.ckpt")
-    prefix = "main_model."
+    prefix = f"{part}."
     return {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
 
 

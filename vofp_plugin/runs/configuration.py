@@ -31,13 +31,10 @@ TRAINING_OPTIONS = (
 INCLUDE = "!include:"
 PRETRAINER = """\
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
-pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+pretrainer: !new:vofp_plugin.inference.pretrainer.FolderPretrainer
     loadables:
         model: !ref <model>
         label_encoder: !ref <label_encoder>
-    custom_hooks:  # SpeechBrain's own would leave at random what is lacking
-        model: !name:speechbrain.utils.checkpoints.torch_recovery
-            end_of_epoch: True
 """
 
 
@@ -133,7 +130,7 @@ def resolve_yaml(yaml_file, overrides):
 def pretrained_yaml(text):
     """YAML text for `from_hparams`: what inference needs of resolved text, and a pretrainer."""
     whole = _parse(text)
-    for key in whole.keys() - {"front_end", "model", "modules"}:
+    for key in whole.keys() - {"front_end", "model", "modules", "interface"}:
         del whole[key]
     return f"{_dump(whole)}{PRETRAINER}"
 

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.conditions import evaluation_data
+from vofp_plugin.inference.interfaces import DECISION_FILE
 from vofp_plugin.lobes.decision import Decision
 
-DECISION_FILE = "decision.json"
+
+def decision_path(folder, evaluation, rule):
+    """File of the decision by a rule in a run's folder; that of the first one has no rule in it."""
+    name = DECISION_FILE if rule == evaluation.rule else f"decision_{rule}.json"
+    return Path(folder) / name
 
 
 def ask_trials(hparams, manifests, classes):
@@ -65,9 +71,32 @@ def decide(brain, hparams, asked, rows, classes):
     for condition in conditions.values():
         every = evaluation.scores(brain.modules.model, condition, asked["valid"], shots, classes)
         scores += [every["own", k] for k in shots]
-    decision = evaluation.decide(scores, asked["valid"].facts)
-    if if_main_process():
-        decision.save(Path(hparams["output_folder"]) / DECISION_FILE)
+    for rule in evaluation.rules:
+        decision = evaluation.decide(scores, asked["valid"].facts, rule)
+        if if_main_process():
+            decision.save(decision_path(hparams["output_folder"], evaluation, rule))
+
+
+def validate_claims(brain, hparams, condition, trials):
+    """Scores of validation speakers' claims at the largest K, decided as on themselves.
+
+    Arguments
+    ---------
+    brain : PersonalizedBrain
+    hparams : dict
+    condition : Condition
+    trials : TrialSet
+
+    Returns
+    -------
+    dict
+        "accuracy" and "nll" (nats), macro over speakers.
+    """
+    evaluation, most = hparams["detection"], max(hparams["test_shots"])
+    scores = evaluation.scores(brain.modules.model, condition, trials, [most], None)["own", most]
+    decision = evaluation.decide([scores], trials.facts)
+    rows, _ = evaluation.speaker_scores(scores, trials, decision)
+    return {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "nll")}
 
 
 def detect(brain, hparams, asked, conditions, classes):
@@ -87,20 +116,48 @@ def detect(brain, hparams, asked, conditions, classes):
     Returns
     -------
     dict
-        {"detection": {"rule", "decision", "rows", "curves"}}, or {} where nobody is detected.
+        {"detection": {"rule", "decision", "rows", "curves"}}, under "detection_also" the same of
+        further rules, and "per_speaker" and "calibration" where the task classifies nothing;
+        {} where nobody is detected.
     """
     if not asked:
         return {}
-    evaluation, trials = hparams["detection"], asked["test"]
-    decision = Decision.load(Path(hparams["output_folder"]) / DECISION_FILE)
+    evaluation, trials, shots = hparams["detection"], asked["test"], hparams["test_shots"]
+    scores = {
+        name: evaluation.scores(brain.modules.model, condition, trials, shots, classes)
+        for name, condition in conditions.items()
+    }
+    decisions = {
+        rule: Decision.load(decision_path(hparams["output_folder"], evaluation, rule))
+        for rule in evaluation.rules
+    }
+    judged = [_judged(evaluation, scores, trials, *one) for one in decisions.items()]
+    metrics = {"detection": judged[0]}
+    if len(judged) > 1:
+        metrics["detection_also"] = judged[1:]
+    if not hparams["task"].classifies:
+        metrics |= _by_speaker(evaluation, scores, trials, decisions[evaluation.rule])
+    return metrics
+
+
+def _judged(evaluation, scores, trials, rule, decision):
+    """Rows and curves of all conditions by one rule."""
     rows, curves = [], []
-    for name, condition in conditions.items():
-        scores = evaluation.scores(
-            brain.modules.model, condition, trials, hparams["test_shots"], classes
-        )
-        made = evaluation.rows(scores, trials.facts, decision)
+    for name, cells in scores.items():
+        made = evaluation.rows(cells, trials.facts, decision, rule)
         rows += [{"condition": name, **row} for row in made]
-        for shots, points in evaluation.curves(scores, trials.facts, decision).items():
+        for shots, points in evaluation.curves(cells, trials.facts, decision, rule).items():
             curves.append({"condition": name, "shots": shots, "points": points})
-    numbers = {"rule": evaluation.rule, "decision": decision.numbers()}
-    return {"detection": {**numbers, "rows": rows, "curves": curves}}
+    return {"rule": rule, "decision": decision.numbers(), "rows": rows, "curves": curves}
+
+
+def _by_speaker(evaluation, scores, trials, decision):
+    """Scores of each target speaker's claims, as those of a task that classifies."""
+    per_speaker, calibration = [], []
+    for name, cells in scores.items():
+        for (enrollment, shots), values in cells.items():
+            place = {"enrollment": enrollment, "shots": shots, "condition": name}
+            rows, bins = evaluation.speaker_scores(values, trials, decision)
+            per_speaker += [{**place, **row} for row in rows]
+            calibration.append({**place, "bins": bins.tolist()})
+    return {"per_speaker": per_speaker, "calibration": calibration}

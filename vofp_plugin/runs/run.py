@@ -10,11 +10,8 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.run_opts import RunOptions
 
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
-from vofp_plugin.dataio.noise import noise_names
 from vofp_plugin.evaluation.conditions import evaluation_data, with_bad_enrollments
 from vofp_plugin.evaluation.reports import SCHEMA_VERSION
-from vofp_plugin.evaluation.scores import compare
-from vofp_plugin.evaluation.sweep import chosen_settings
 from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.runs.brain import PersonalizedBrain
 from vofp_plugin.runs.configuration import load_yaml, resolve_yaml
@@ -48,6 +45,8 @@ READ_KEYS = (
     "start_checkpoint",
     "start_classes",
     "detection",
+    "interface",
+    "personal_vad",
     *PersonalizedBrain.HPARAMS_OPTIONAL,
     *(RunOptions().as_dict().keys() - {"test_only", "debug", "param_file"}),
 )
@@ -178,42 +177,3 @@ def check_classes(classes, manifests, task):
                 f"{', '.join(unknown)}. It knows: {', '.join(classes.lab2ind)}. Leave the rows of "
                 "the others out, or choose another --fold."
             )
-
-
-def evaluate(brain, draws, conditions, metrics):
-    """Adds the scores of every condition to `metrics`, and then how the training went."""
-    metrics["evaluation"] = {
-        "test_samples": brain.hparams.test_samples,
-        "test_draws": brain.hparams.test_draws,
-        "largest_shots": max(brain.hparams.test_shots),  # on which it depends who asks what
-        "eval_precision": brain.eval_precision,
-        "noises": noise_names(brain.hparams.noise_folder) if _hears_noise(brain.hparams) else [],
-    }
-    brain.on_evaluate_start()
-    metrics["per_speaker"], metrics["calibration"] = [], []
-    for name, condition in conditions.items():
-        chosen = None
-        if "sweep" in metrics:
-            chosen = chosen_settings(metrics["sweep"], name, brain.hparams.test_shots)
-        scores = brain.evaluator.evaluate(condition, draws, chosen)
-        for given, (speaker_scores, bins) in scores.items():
-            place = {**given._asdict(), "condition": name}
-            metrics["per_speaker"] += [{**place, **row} for row in speaker_scores.per_speaker()]
-            metrics["calibration"].append({**place, "bins": bins.tolist()})
-    last = brain.history.epochs[-1]
-    metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
-    metrics["results"] = compare([metrics])
-    metrics["training"] = _training(brain)  # once the checkpoint that tells of it is loaded
-
-
-def _hears_noise(hparams):
-    return any(hparams.conditions.values()) or bool(hparams.bad_enrollments)
-
-
-def _training(brain):
-    epochs = list(brain.history.epochs)
-    return {
-        "epochs": epochs,
-        "steps": brain.optimizer_step,
-        "wall_time_s": sum(epoch["seconds"] for epoch in epochs),
-    }

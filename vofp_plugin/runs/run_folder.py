@@ -9,6 +9,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process
 
 from vofp_plugin.evaluation.checks import made_like
+from vofp_plugin.inference.interfaces import DECISIONS
 from vofp_plugin.runs.configuration import TRAINING_OPTIONS, pretrained_yaml, settings, values_of
 from vofp_plugin.runs.paths import SOURCES
 from vofp_plugin.utils.files import whole_file
@@ -239,13 +240,14 @@ def load_classes(path):
 
 
 def write_pretrained(checkpoint, folder):
-    """Writes what `KeywordSpotter.from_hparams` reads, in the folder `pretrained`."""
+    """Writes what `from_hparams` reads, in the folder `pretrained`."""
     pretrained = folder / "pretrained"
     text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
     for name, content in {
         "model.ckpt": checkpoint.paramfiles["model"].read_bytes(),
         "label_encoder.ckpt": (folder / CLASS_FILE).read_bytes(),
         "hyperparams.yaml": pretrained_yaml(text).encode(),
+        **{path.name: path.read_bytes() for path in folder.glob(DECISIONS)},
     }.items():
         with whole_file(pretrained / name) as partial:
             partial.write_bytes(content)

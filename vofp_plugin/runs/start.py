@@ -9,7 +9,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.lobes.personalized import PersonalizedModel
-from vofp_plugin.runs.checkpoints import main_model_state, read_state
+from vofp_plugin.runs.checkpoints import main_model_state, part_state, read_state
 from vofp_plugin.runs.run_folder import (
     CLASS_FILE,
     check_content,
@@ -43,6 +43,11 @@ class RunStart:
     def state(self, main_model):
         """Reads the state dict."""
         return main_model_state(self.place)
+
+    def head_state(self, head):
+        """Reads what a detection head of the run has in common with `head`."""
+        state = part_state(self.place, "head")
+        return {name: x for name, x in state.items() if name in head.state_dict()}
 
     def check(self, hparams, manifests, classes):
         """Refuses an unfinished run, other classes, and a main model that knows speakers asked."""
@@ -207,9 +212,10 @@ def read_class_list(path):
 def start_main_model(hparams, manifests, classes):
     """Gives the main model the weights of its start, which must not know the speakers asked."""
     model, start = hparams["modules"]["model"], start_of(hparams)
-    learns = any(parameter.requires_grad for parameter in model.main_model.parameters())
+    parameters = list(model.main_model.parameters())  # none, where the front end is the encoder
+    learns = any(parameter.requires_grad for parameter in parameters)
     if start is None:
-        if not learns or hparams["epoch_counter"].limit < 1:
+        if parameters and (not learns or hparams["epoch_counter"].limit < 1):
             raise ValueError(
                 "Got no start_folder for a main model that is not trained: give the --start_folder "
                 "or the --start_checkpoint of a trained one, or --num_epochs, and "
@@ -226,6 +232,8 @@ def start_main_model(hparams, manifests, classes):
     start.check(hparams, manifests, classes)
     _check_fit(model.main_model.state_dict(), state, start)
     model.main_model.load_state_dict(state)
+    if hasattr(model, "head") and isinstance(start, RunStart):
+        model.head.load_state_dict(start.head_state(model.head), strict=False)
     if isinstance(model, PersonalizedModel):
         model.hyper_personalizer.main_model_changed(model.main_model)
 

@@ -7,8 +7,9 @@ from speechbrain.utils.logger import get_logger
 from vofp_plugin.dataio.manifests import read_manifest, speakers_of
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.evaluation.sweep import load_sweep
-from vofp_plugin.runs.detection import ask_trials, detect, write_trials_of
-from vofp_plugin.runs.run import check_classes, evaluate
+from vofp_plugin.runs.detection import ask_trials, write_trials_of
+from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
+from vofp_plugin.runs.run import check_classes
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
     check_annotation,
@@ -18,6 +19,7 @@ from vofp_plugin.runs.run_folder import (
     load_classes,
     settings_of_training,
 )
+from vofp_plugin.runs.scoring import score
 
 logger = get_logger(__name__)
 
@@ -43,6 +45,7 @@ def test(run):
     classes = load_classes(class_file(run.hparams))
     check_classes(classes, {"test": rows}, run.hparams["task"])
     asked = ask_trials(run.hparams, {"test": rows}, classes)
+    streams = ask_streams(run.hparams, rows)
     check_annotation(run.results_folder, manifest)
     run.begin(classes, run.results_folder)
     write_trials_of(asked, run.results_folder)
@@ -51,8 +54,8 @@ def test(run):
     if run.adapts:
         metrics["sweep"] = load_sweep(Path(run.hparams["output_folder"]) / SWEEP_FILE)
     brain = run.brain()
-    evaluate(brain, draws, conditions, metrics)
-    metrics |= detect(brain, run.hparams, asked, conditions, classes)
+    score(brain, run, metrics, draws, conditions, asked, classes)
+    metrics |= answer_streams(brain, run.hparams, rows, streams, run.results_folder)
     return metrics
 
 

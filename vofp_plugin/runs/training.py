@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +16,9 @@ from vofp_plugin.evaluation.conditions import Condition, evaluation_data, uttera
 from vofp_plugin.evaluation.sweep import mark_chosen, save_sweep
 from vofp_plugin.evaluation.trials import make_draws
 from vofp_plugin.runs.checkpoints import PARTIAL
-from vofp_plugin.runs.detection import ask_trials, decide, detect, write_trials_of
-from vofp_plugin.runs.run import check_classes, evaluate
+from vofp_plugin.runs.detection import ask_trials, decide, validate_claims, write_trials_of
+from vofp_plugin.runs.personal_vad import answer_streams, ask_streams
+from vofp_plugin.runs.run import check_classes
 from vofp_plugin.runs.run_folder import (
     SWEEP_FILE,
     check_content,
@@ -28,6 +30,7 @@ from vofp_plugin.runs.run_folder import (
     made_by,
     write_pretrained,
 )
+from vofp_plugin.runs.scoring import score
 from vofp_plugin.runs.start import start_classes, start_main_model
 from vofp_plugin.utils.files import whole_file
 
@@ -62,18 +65,19 @@ def train(run, prepare):
     if run.hparams["noise_folder"] is not None:
         check_content(folder, "noise_folder", listing_digest(run.hparams["noise_folder"]))
     asked = ask_trials(run.hparams, manifests, classes)
+    streams = ask_streams(run.hparams, manifests["test"])
     run.begin(classes, folder)
     write_trials_of(asked, folder)
     start_main_model(run.hparams, manifests, classes)
     metrics = {**run.describe(manifests), "settings": made_by(run)}
     draws, conditions = run.test_data(manifests["test"], classes)  # before it takes hours to fail
     brain = run.brain()
-    _fit(brain, run.hparams, manifests, classes)
+    _fit(brain, run.hparams, manifests, classes, asked)
     if run.adapts:
         metrics["sweep"] = _sweep(brain, run.hparams, manifests["valid"], classes)
     decide(brain, run.hparams, asked, manifests["valid"], classes)
-    evaluate(brain, draws, conditions, metrics)
-    metrics |= detect(brain, run.hparams, asked, conditions, classes)
+    score(brain, run, metrics, draws, conditions, asked, classes)
+    metrics |= answer_streams(brain, run.hparams, manifests["test"], streams, folder)
     if if_main_process():
         write_pretrained(brain.checkpointer.find_checkpoint(), folder)
     return metrics
@@ -130,20 +134,25 @@ def _class_list(names):
     return classes
 
 
-def _fit(brain, hparams, manifests, classes):
+def _fit(brain, hparams, manifests, classes, asked):
     if if_main_process():
         with whole_file(class_file(hparams)) as partial:
             classes.save(partial)
-    valid = manifests["valid"]
-    draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
     train = manifests["train"]
-    utterances = utterances_of(valid, hparams, classes)
+    train_set = train_dataset(train, utterances_of(train, hparams, classes))
     brain.fit_speakers(
-        train_dataset(train, utterances_of(train, hparams, classes)),
-        [row["spk_id"] for row in train],
-        Condition(utterances, [utterances]),
-        draws,
+        train_set, train, _validation(brain, hparams, manifests["valid"], classes, asked)
     )
+
+
+def _validation(brain, hparams, valid, classes, asked):
+    """What scores validation speakers after every epoch: `fit_speakers`'s `validate`."""
+    utterances = utterances_of(valid, hparams, classes)
+    condition = Condition(utterances, [utterances])
+    if not hparams["task"].classifies:
+        return partial(validate_claims, brain, hparams, condition, asked["valid"])
+    draws = make_draws(valid, max(hparams["test_shots"]), VALID_DRAWS, hparams["min_queries"])
+    return partial(brain.evaluator.validate, condition, draws)
 
 
 def _sweep(brain, hparams, valid, classes):

@@ -40,6 +40,8 @@ class Task:
         Of the codes of enrollment and queries; None for none.
     """
 
+    classifies = True  # whether answers are classes; if not, a run's scores are those of claims
+
     def __init__(self, elbo, contrast=None):
         self.elbo = elbo
         self.contrast = contrast
@@ -79,7 +81,7 @@ class Task:
 
     def predict(self, model, episode, generator=None):
         """Runs an episode with weights drawn for each speaker: `Predictions`."""
-        enrollment, queries, spoken = episode
+        enrollment, queries, spoken, _ = episode
         codes = others = None
         if self.contrast is not None:
             enrollment = model.encoder.summarize(enrollment)  # once for both uses

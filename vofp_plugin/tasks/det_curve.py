@@ -4,6 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vofp_plugin.lobes.decision import OperatingPoint
+
+OPERATING_FARS = 0.001, 0.01, 0.05
+
 
 class DetCurve(NamedTuple):
     """Both error rates at every threshold that makes a difference, lowest threshold first.
@@ -72,6 +76,11 @@ class DetCurve(NamedTuple):
     def frr_at(self, far):
         """Lowest FRR at a FAR of at most `far`, and the threshold."""
         return self._point(self.frr, np.argmax(self.far <= far + 1e-12))
+
+    def operating_points(self, fars=OPERATING_FARS):
+        """Points of a `Decision` for some FAR; those at which no claim is accepted are left out."""
+        found = [(far, *self.frr_at(far)) for far in fars]
+        return [OperatingPoint(far, where, frr) for far, frr, where in found if np.isfinite(where)]
 
     def min_dcf(self, p_target=0.01, c_miss=1.0, c_fa=1.0):
         """Lowest detection cost c_miss FRR p_target + c_fa FAR (1 - p_target), and the threshold.

@@ -14,6 +14,10 @@ KINDS = ("target", "other word", "other speaker", "other speaker and word")
 LEFT_OUT = -1
 
 
+# Scores of a claim: that the query is the word, and that it is the speaker's.
+SCORES = WORD, SPEAKER = range(2)
+
+
 class Rule(NamedTuple):
     """Which kinds of claims a detector is to accept, and which to reject; others do not count.
 
@@ -21,10 +25,13 @@ class Rule(NamedTuple):
     ---------
     accepted : tuple of int
     rejected : tuple of int
+    scores : tuple of int
+        Of `SCORES`: by which ones it decides.
     """
 
     accepted: tuple
     rejected: tuple
+    scores: tuple = SCORES
 
 
 RULES = {
@@ -33,7 +40,9 @@ RULES = {
     # The target's command before all; whether others may give it too is left open.
     "target_biased": Rule((TARGET,), (OTHER_WORD, OTHER_BOTH)),
     # Whatever the target says.
-    "verification": Rule((TARGET, OTHER_WORD), (OTHER_SPEAKER, OTHER_BOTH)),
+    "verification": Rule((TARGET, OTHER_WORD), (OTHER_SPEAKER, OTHER_BOTH), (SPEAKER,)),
+    # The word, whoever says it; of others than the target it is left open.
+    "anybody": Rule((TARGET,), (OTHER_WORD, OTHER_BOTH), (WORD,)),
 }
 
 
@@ -229,7 +238,7 @@ class DetectionTask(KeywordTask):
 
     def predict(self, model, episode, generator=None):
         """Hears every utterance once, and scores it as every target: `Heard`."""
-        enrollment, queries, spoken = episode
+        enrollment, queries, spoken, _ = episode
         shots = enrollment.lens.shape[1]
         feats = torch.cat([enrollment.feats, queries.feats], dim=1)
         lens = torch.cat([enrollment.lens, queries.lens], dim=1)
@@ -256,6 +265,36 @@ class DetectionTask(KeywordTask):
         detection = terms["prototype"] + terms["pairwise"]
         detection = detection + self.beta * terms["kl"] / scores.shape[1]
         return {**terms, "loss": terms["nll"] + self.weight * detection}
+
+
+class VerificationTask(DetectionTask):
+    """Whether the target speaks, whatever is said.
+
+    Arguments
+    ---------
+    weight : float
+        Of the losses over claims.
+    beta : float
+        Of the KL divergence per claim.
+
+    Example
+    -------
+    >>> VerificationTask().classes([{"command": "speech"}])
+    ['speech']
+    """
+
+    classifies = False
+
+    def __init__(self, weight=1.0, beta=1.0):
+        super().__init__("verification", weight, beta)
+
+    def classes(self, rows):
+        """The only class, whatever the rows."""
+        return ["speech"]
+
+    def labels(self, rows, encoder, features):
+        """The only class of every row, (U,)."""
+        return torch.zeros(len(rows), dtype=torch.long)
 
 
 def _claims(heard, shots, present):

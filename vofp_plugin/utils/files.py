@@ -1,7 +1,9 @@
 """Files that are written whole or not at all, and what is told where one cannot be read."""
 
 import os
+import shutil
 import socket
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,6 +53,41 @@ def whole_file(path):
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder):
+    """Give a temporary folder beside, renamed to the final one if nothing fails.
+
+    Arguments
+    ---------
+    folder : str or Path
+        New or empty; missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        Where to write; removed when the block raises.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "corpus"
+    >>> with whole_folder(folder) as partial:
+    ...     _ = (partial / "a.txt").write_text("whole")
+    >>> [path.name for path in folder.iterdir()]
+    ['a.txt']
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    partial.chmod(0o755)  # as of any other folder, not as of a secret one
+    try:
+        yield partial
+        if folder.exists():
+            folder.rmdir()  # is empty; Windows renames onto nothing
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _remove_partials_of_the_dead(path):

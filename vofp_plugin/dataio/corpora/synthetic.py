@@ -10,10 +10,7 @@ nobody can tell these words apart without knowing who speaks.
 
 import json
 import math
-import os
 import random
-import shutil
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +22,7 @@ from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
 from vofp_plugin.dataio.corpora.espeak import MAX_RATE, Espeak, Voice
+from vofp_plugin.utils.files import whole_folder
 
 logger = get_logger(__name__)
 
@@ -327,17 +325,8 @@ def _read_marker(folder, settings):
 
 def _make_whole(folder, settings):
     """Makes the corpus under a temporary name, so that a folder never holds half of it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    partial.chmod(0o755)  # as of any other folder, not as of a secret one
-    try:
-        voices = _write_corpus(partial, settings)
-        if folder.exists():
-            folder.rmdir()  # is empty; Windows renames onto nothing
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return voices
+    with whole_folder(folder) as partial:
+        return _write_corpus(partial, settings)
 
 
 def _write_corpus(folder, settings):

@@ -71,6 +71,14 @@ class FrameCNN(nn.Module):
 
         No frame sees a later one, so padding changes nothing before it, whatever `lens`.
         """
-        x = self.input_norm(x.transpose(1, 2).unsqueeze(2))
-        frames = self.blocks(torch.relu(self.stem(x))).squeeze(2).transpose(1, 2)
+        frames = self.activations(x)[-1].squeeze(2).transpose(1, 2)
         return torch.log_softmax(self.classifier(frames), dim=2)
+
+    def activations(self, x):
+        """What each block puts out for features `x` (B, T, F): a list of (B, C, 1, T)."""
+        x = self.input_norm(x.transpose(1, 2).unsqueeze(2))
+        x, activations = torch.relu(self.stem(x)), []
+        for block in self.blocks:
+            x = block(x)
+            activations.append(x)
+        return activations

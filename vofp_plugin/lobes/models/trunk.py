@@ -51,11 +51,15 @@ class Trunk(nn.Module):
             Embedding, (B, embedding_size).
         """
         activations = self._activations(feats)
+        logits = self.ds_cnn.classifier(activations[-1].mean(dim=(2, 3)))
+        return logits.log_softmax(dim=1), self.embed_voice(activations)
+
+    def embed_voice(self, activations):
+        """What the activations of all layers tell of a voice, (B, embedding_size)."""
         moments = [Moments.of(x) for x in activations]
         attention = self.attention(activations[-1]).flatten(1).softmax(dim=1)
         attended = [_attend(x.squeeze(2), attention) for x in activations]
-        logits = self.ds_cnn.classifier(moments[-1].mean)
-        return logits.log_softmax(dim=1), pooled([*moments, *attended])
+        return pooled([*moments, *attended])
 
     def _activations(self, feats):
         """Normalized features (B, F, 1, T), and what the stem and every block put out."""
@@ -73,7 +77,8 @@ def _attend(x, attention):
     is read.
     """
     stride = round(x.shape[2] / attention.shape[1])
-    x, weight = x[:, :, ::stride], attention.unsqueeze(2)
-    mean = torch.bmm(x, weight)
-    variance = torch.bmm((x - mean).square(), weight)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1).squeeze(2)
+    x, weight = x[:, :, ::stride], attention.unsqueeze(1)
+    weighted = x * weight  # and sums: five times as fast as products of matrices
+    mean = weighted.sum(dim=2)
+    variance = (weighted * x).sum(dim=2) - mean.square()
+    return torch.cat([mean, (variance.clamp(min=0) + 1e-5).sqrt()], dim=1)

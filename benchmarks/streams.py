@@ -1,0 +1,170 @@
+"""False alarms, misses and latency in streams, as a curve over thresholds.
+
+> python benchmarks/streams.py MODEL_FOLDER --data_folder=/path/to/shared/data
+
+In a stream a speaker says words that the model knows, among running speech of others, in a room and
+in street noise. It is listened to with the speaker's profile and without. A word is missed if no
+event names it whose window holds its middle. Every other event is a false alarm, a second one for
+the same word too. Latency is from the end of a word to the end of the window that tells it. The
+folder holds Google Speech Commands, LibriSpeech, rooms and noises under their names in `PARTS`.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vofp_plugin.dataio.audio import load_audio
+from vofp_plugin.dataio.streams import Clip, build_stream
+from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+from vofp_plugin.inference.streaming import StreamingSpotter
+from vofp_plugin.utils.files import whole_file
+
+PARTS = {
+    "words": "speech_commands_v0.01_subset",
+    "speech": "librispeech_samples",
+    "rooms": "rirs_noise_small/rir",
+    "noises": "rirs_noise_small/noise",
+}
+SHOTS, SNR = 5, 15.0  # dB
+THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)] + [0.97, 0.99]
+
+
+def files_of(data_folder, part):
+    """Recordings of a part of the data, sorted."""
+    return sorted((Path(data_folder) / PARTS[part]).rglob("*.flac"))
+
+
+def recordings_of(data_folder, words, num_speakers):
+    """Words of the speakers who have most, {speaker: list of (path, word)}."""
+    speakers = defaultdict(list)
+    for path in files_of(data_folder, "words"):
+        if path.parent.name in words:
+            speakers[path.name.partition("_nohash_")[0]].append((path, path.parent.name))
+    most = sorted(speakers, key=lambda speaker: (-len(speakers[speaker]), speaker))
+    return {speaker: speakers[speaker] for speaker in most[:num_speakers]}
+
+
+def stream_of(speaker, queries, others, places, rate, seed):
+    """A stream in which a speaker's words stand between others' running speech."""
+    clips = []
+    for number, (path, word) in enumerate(queries):
+        other = others[(seed + number) % len(others)]
+        clips.append(Clip(load_audio(other, rate), other.parent.parent.name, ""))
+        clips.append(Clip(load_audio(path, rate), speaker, word))
+    generator = torch.Generator().manual_seed(seed)
+    return build_stream(clips, generator, rate, snr=SNR, **places)
+
+
+def scored(events, spans):
+    """Numbers of words missed and of false alarms, and latencies in s."""
+    left, latencies, alarms = [span for span in spans if span.word], [], 0
+    for event in events:
+        meant = [
+            span
+            for span in left
+            if span.word == event.word and event.start <= (span.start + span.end) / 2 <= event.end
+        ]
+        alarms += not meant
+        for span in meant[:1]:
+            left.remove(span)
+            latencies.append(event.end - span.end)
+    return len(left), alarms, latencies
+
+
+def point(threshold, counts, words, hours):
+    """One point of a curve, of the counts of all streams."""
+    latencies = [latency for *_, own in counts for latency in own]
+    return {
+        "threshold": threshold,
+        "missed_percent": 100 * sum(missed for missed, *_ in counts) / words,
+        "false_alarms_per_hour": sum(alarms for _, alarms, _ in counts) / hours,
+        "median_latency": float(np.median(latencies)) if latencies else None,
+    }
+
+
+def curve(spotter, profiles, streams, hop):
+    """Points over all thresholds, of streams that are heard once each."""
+    heard = [
+        list(StreamingSpotter(spotter, profile, hop=hop).heard([stream.wav]))
+        for profile, stream in zip(profiles, streams, strict=True)
+    ]
+    rate = spotter.hparams.front_end.sample_rate
+    hours = sum(len(stream.wav) for stream in streams) / rate / 3600
+    words = sum(bool(span.word) for stream in streams for span in stream.spans)
+    points = []
+    for threshold in THRESHOLDS:
+        listener = StreamingSpotter(spotter, hop=hop, threshold=threshold)
+        counts = [
+            scored(listener.events(windows), stream.spans)
+            for windows, stream in zip(heard, streams, strict=True)
+        ]
+        points.append(point(threshold, counts, words, hours))
+    return {"hours": hours, "words": words, "points": points}
+
+
+def plot(curves, path):
+    """Draws misses over false alarms per hour."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    for enrollment, told in curves.items():
+        points = told["points"]
+        alarms = [p["false_alarms_per_hour"] for p in points]
+        axes.plot(alarms, [p["missed_percent"] for p in points], marker=".", label=enrollment)
+    axes.set(xlabel="False alarms per hour", ylabel="Words missed (%)")
+    axes.legend(title="Enrollment")
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+
+
+@torch.no_grad()
+def main(model_folder, data_folder, output_folder, speakers, hop):
+    """Writes streams.json and streams.png, and prints a table."""
+    torch.set_num_threads(1)
+    spotter = KeywordSpotter.from_hparams(model_folder)
+    rate, words = spotter.hparams.front_end.sample_rate, spotter.hparams.label_encoder.lab2ind
+    places = {
+        "responses": [load_audio(path, rate) for path in files_of(data_folder, "rooms")],
+        "noises": [load_audio(path, rate) for path in files_of(data_folder, "noises")],
+    }
+    others = files_of(data_folder, "speech")
+    profiles, streams = [], []
+    for seed, (speaker, found) in enumerate(recordings_of(data_folder, words, speakers).items()):
+        profiles.append(spotter.enroll([path for path, _ in found[:SHOTS]]))
+        streams.append(stream_of(speaker, found[SHOTS:], others, places, rate, seed))
+    curves = {
+        "own": curve(spotter, profiles, streams, hop),
+        "none": curve(spotter, [None] * len(streams), streams, hop),
+    }
+    with whole_file(Path(output_folder) / "streams.json") as partial:
+        partial.write_text(json.dumps(curves, indent=1) + "\n")
+    plot(curves, Path(output_folder) / "streams.png")
+    print("| Enrollment | Threshold | Missed (%) | False alarms per hour | Latency (s) |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for enrollment, told in curves.items():
+        for p in told["points"]:
+            latency = "" if p["median_latency"] is None else f"{p['median_latency']:.2f}"
+            print(
+                f"| {enrollment} | {p['threshold']:.2f} | {p['missed_percent']:.1f} | "
+                f"{p['false_alarms_per_hour']:.1f} | {latency} |"
+            )
+
+
+def parse_arguments():
+    """Reads which model, and on what."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model_folder", help="`pretrained` of a finished run")
+    parser.add_argument("--data_folder", required=True, help="with the folders of `PARTS`")
+    parser.add_argument("--output_folder", default="results/streams")
+    parser.add_argument("--speakers", type=int, default=8, help="those with most recordings")
+    parser.add_argument("--hop", type=float, default=0.1, help="from window to window, in s")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(**vars(parse_arguments()))

@@ -1,0 +1,1 @@
+../../Personal-keywords/synthetic/personal_keywords_prepare.py

@@ -1,0 +1,1 @@
+../personalized_kws/google_speech_commands_prepare.py

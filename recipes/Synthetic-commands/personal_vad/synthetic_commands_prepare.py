@@ -1,0 +1,1 @@
+../personalized_kws/synthetic_commands_prepare.py

@@ -1,0 +1,1 @@
+../verification/speechocean762_prepare.py

@@ -10,6 +10,7 @@ rounds; differences within the range of the A/A line are noise. docs/speed.md ho
 import argparse
 import json
 import platform
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,6 @@ from enrolling import (
 )
 from interleaved import Ratio
 from page import write_page
-from peers import query_times
 from subjects import ALL, NORMS, SUBJECTS
 
 from vofp_plugin.utils.files import whole_file
@@ -32,51 +32,46 @@ from vofp_plugin.utils.files import whole_file
 RESULTS = Path(__file__).parent / "results.json"
 
 
-def measure(seconds):
-    """Yields the name of every part and its rows, {candidate: Ratio or number}."""
-    for name in SUBJECTS:
-        foils = name == "DSCNN"  # the others take a minute each
-        yield f"crowd: {name}, {NORMS}", inference(name, NORMS, foils=foils, seconds=seconds)
-        yield f"crowd: {name}, {ALL}", inference(name, ALL, seconds=seconds)
-    for form in ("channel", "low_rank"):
-        yield f"crowd: DSCNN, {ALL}, {form}", inference("DSCNN", ALL, form=form, seconds=seconds)
-        yield (
-            f"crowd: Xvector-256, {ALL}, {form}",
-            inference("Xvector-256", ALL, form=form, seconds=seconds),
-        )
+def parts(seconds):
+    """Every part and what measures it, {name: function of no argument to {candidate: figures}}."""
+    todo = {
+        "merged": partial(merged_answer),
+        f"crowd: DSCNN, {NORMS}": partial(inference, "DSCNN", NORMS, foils=True),
+        "training step of the recipe": partial(training_step),
+        "fine-tuning": partial(fine_tuning),
+    }
+    for form in ("full", "channel", "low_rank"):
+        todo[f"crowd: DSCNN, {ALL}, {form}"] = partial(inference, "DSCNN", ALL, form=form)
     for layers in (NORMS, ALL):
-        yield f"training: DSCNN, {layers}", training("DSCNN", layers, seconds=seconds)
-    yield "merged", merged_answer(seconds)
+        todo[f"training: DSCNN, {layers}"] = partial(training, "DSCNN", layers)
     for shots in (1, 5, 20):
-        yield f"enrolling, K = {shots}", enrolling(shots, seconds=seconds)
-    for channels in (96, 192):
-        yield f"enrolling, {channels} channels", enrolling(5, channels, seconds)
-    yield "fine-tuning", fine_tuning(seconds=seconds)
-    yield "training step of the recipe", training_step(seconds=seconds)
-    yield "bytes per speaker: numbers, weights", bytes_per_speaker()
-    yield "ceilings", ceilings(seconds)
-    peers, missing = query_times(seconds)
-    yield "query with the front end", peers | missing
+        todo[f"enrolling, K = {shots}"] = partial(enrolling, shots)
+    todo["enrolling, 192 channels"] = partial(enrolling, 5, 192)
+    for name in list(SUBJECTS)[1:]:
+        for layers in (NORMS, ALL):
+            todo[f"crowd: {name}, {layers}"] = partial(inference, name, layers)
+    for form in ("channel", "low_rank"):
+        todo[f"crowd: Xvector-256, {ALL}, {form}"] = partial(
+            inference, "Xvector-256", ALL, form=form
+        )
+    todo["ceilings"] = partial(ceilings)
+    timed = {name: partial(run, seconds=seconds) for name, run in todo.items()}
+    return {"bytes per speaker: numbers, weights": bytes_per_speaker, **timed}
 
 
 def main(threads, seconds, output):
-    """Measures everything, prints the tables, and writes them and the record."""
+    """Measures everything, and writes the record after each part, the tables and the plot."""
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    parts = {}
-    for part, rows in measure(seconds):
-        parts[part] = {
-            name: row._asdict() if isinstance(row, Ratio) else row for name, row in rows.items()
-        }
-        print(part, flush=True)
     record = json.loads(output.read_text()) if output.exists() else {}
-    record[f"{threads} thread{'s' * (threads > 1)}"] = {
-        "machine": f"{platform.machine()}, torch {torch.__version__}",
-        "seconds": seconds,
-        "parts": parts,
-    }
-    with whole_file(output) as partial:
-        partial.write_text(json.dumps(record, indent=1) + "\n")
+    run = {"machine": f"{platform.machine()}, torch {torch.__version__}", "parts": {}}
+    record[f"{threads} thread{'s' * (threads > 1)}"] = run
+    for part, measure in parts(seconds).items():
+        torch.manual_seed(0)
+        rows = measure().items()
+        run["parts"][part] = {k: v._asdict() if isinstance(v, Ratio) else v for k, v in rows}
+        with whole_file(output) as written:
+            written.write_text(json.dumps(record, indent=1) + "\n")
+        print(part, {k: round(getattr(v, "median", 0), 2) for k, v in rows}, flush=True)
     print(write_page(record))
 
 

@@ -29,7 +29,7 @@ class Ratio(NamedTuple):
     rounds: int
 
 
-def interleaved(candidates, seconds=3.0, min_rounds=5, seed=0):
+def interleaved(candidates, seconds=3.0, min_rounds=4, seed=0):
     """Times functions of no argument against the first of them.
 
     Arguments

@@ -35,16 +35,16 @@ style: $(INSTALLED)  ## check lint and format
 tables: $(INSTALLED)  ## rewrite the tables of the READMEs from the recorded results
 	$(BIN)/python recipes/tables.py
 
-bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
-	$(BIN)/python benchmarks/bench.py --threads=1
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
-	$(BIN)/python benchmarks/serve.py
-
 docs: $(INSTALLED)  ## build the API reference, build/docs/modules.html
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
 	$(BIN)/sphinx-apidoc -q -f -e -M -o build/api vofp_plugin
 	$(BIN)/sphinx-build -q -b html -c docs/api build/api build/docs
 	@echo 'Written to build/docs/modules.html'
+
+bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
+	$(BIN)/python benchmarks/bench.py --threads=1
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
+	$(BIN)/python benchmarks/serve.py
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \

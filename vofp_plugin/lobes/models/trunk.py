@@ -51,15 +51,11 @@ class Trunk(nn.Module):
             Embedding, (B, embedding_size).
         """
         activations = self._activations(feats)
-        logits = self.ds_cnn.classifier(activations[-1].mean(dim=(2, 3)))
-        return logits.log_softmax(dim=1), self.embed_voice(activations)
-
-    def embed_voice(self, activations):
-        """What the activations of all layers tell of a voice, (B, embedding_size)."""
         moments = [Moments.of(x) for x in activations]
         attention = self.attention(activations[-1]).flatten(1).softmax(dim=1)
         attended = [_attend(x.squeeze(2), attention) for x in activations]
-        return pooled([*moments, *attended])
+        logits = self.ds_cnn.classifier(moments[-1].mean)
+        return logits.log_softmax(dim=1), pooled([*moments, *attended])
 
     def _activations(self, feats):
         """Normalized features (B, F, 1, T), and what the stem and every block put out."""

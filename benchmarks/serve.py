@@ -79,7 +79,7 @@ def serve(answer, speakers, threads, at_once):
     return each, time.process_time() - start
 
 
-def measure(num_speakers, threads, requests=64, rounds=3):
+def measure(num_speakers, threads, requests=48, rounds=3):
     """Rows {how: figures} of a number of enrolled speakers and of threads."""
     server, generator = Server(num_speakers), random.Random(0)
     ways = {
@@ -108,18 +108,21 @@ def measure(num_speakers, threads, requests=64, rounds=3):
     }
 
 
-def main(output):
-    """Measures, prints a table, and writes the record."""
+def main(speakers, output):
+    """Measures, prints a table, and adds to the record."""
     torch.set_num_threads(1)
-    rows = {}
+    rows = json.loads(output.read_text()) if output.exists() else {}
     print("| Speakers | Threads | Way | Requests per CPU s | Of shared | p50 ms | p99 ms |")
     print("| ---: | ---: | --- | ---: | ---: | ---: | ---: |")
-    for num_speakers in (1, 16, 64, 1000):
+    for num_speakers in speakers:
         for threads in (1, 8):
             for way, row in measure(num_speakers, threads).items():
                 rows[f"{num_speakers} | {threads} | {way}"] = row
                 figures = f"{row['per_s']:.0f} | {row['of_shared']:.2f} | {row['p50_ms']:.1f}"
-                print(f"| {num_speakers} | {threads} | {way} | {figures} | {row['p99_ms']:.1f} |")
+                print(
+                    f"| {num_speakers} | {threads} | {way} | {figures} | {row['p99_ms']:.1f} |",
+                    flush=True,
+                )
     rows["bytes of weights per speaker"] = Server(1).bytes_per_speaker
     with whole_file(output) as partial:
         partial.write_text(json.dumps(rows, indent=1) + "\n")
@@ -127,5 +130,6 @@ def main(output):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--speakers", type=int, nargs="+", default=[1, 16, 64, 1000])
     parser.add_argument("--output", type=Path, default=RESULTS, help="the record")
     main(**vars(parser.parse_args()))

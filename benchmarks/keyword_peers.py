@@ -205,6 +205,34 @@ def errors(scores, facts):
     return rates
 
 
+def table(record):
+    """Markdown of a record: equal error rates in quiet / noise, in percent, at the largest K."""
+    most = max(row["shots"] for row in record["rows"])
+    cells = {
+        (row["system"], row["condition"]): row for row in record["rows"] if row["shots"] == most
+    }
+    lines = ["| system | size (MB) | ms | " + " | ".join(NEGATIVES) + " |"]
+    lines.append("|---|---:|---:|" + "---:|" * len(NEGATIVES))
+    for facts in record["systems"]:
+        pairs = [cells[facts["system"], condition] for condition in ("quiet", "noise")]
+        rates = [" / ".join(f"{100 * row[name]:.1f}" for row in pairs) for name in NEGATIVES]
+        if "anybody" in facts["system"]:
+            rates[1] = "left open"
+        numbers = [f"{facts['bytes'] / 1e6:.1f}", f"{facts['ms']:.0f}"]
+        lines.append(f"| {' | '.join([facts['system'], *numbers, *rates])} |")
+    return "\n".join(lines) + "\n"
+
+
+def started(path, place):
+    """The record of a run that was interrupted, or a new one."""
+    if Path(path).is_file():
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        if {key: record[key] for key in place} == place:
+            done = {facts["system"] for facts in record["systems"]}
+            return {**record, "rows": [row for row in record["rows"] if row["system"] in done]}
+    return {**place, "systems": [], "rows": []}
+
+
 def load_run(folder):
     """Resolved YAML of a run with the weights of its training."""
     with open(Path(folder) / "hyperparams.yaml", encoding="utf-8") as stream:
@@ -268,15 +296,19 @@ def main():
     clips = clips_of(hparams, rows)
     train = list(read_manifest(paths["train"]).values())
     negatives = [hparams["front_end"].read(row) for row in train[:: max(1, len(train) // 300)]]
-    record = {"run": Path(folder).name, "trials": len(trials), "systems": [], "rows": []}
+    record = started(asked_for.record, {"run": Path(folder).name, "trials": len(trials)})
+    done = {facts["system"] for facts in record["systems"]}
     for system in systems(hparams, folder, negatives):
+        if system.name in done:
+            continue
         for condition, wavs in clips.items():
             facts, made = measure(system, wavs, asked, asked_for.shots)
             record["rows"] += [
                 {"system": system.name, "condition": condition, **row} for row in made
             ]
         record["systems"].append(facts)
-        Path(asked_for.record).write_text(json.dumps(record, indent=1) + "\n")
+        Path(asked_for.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(table(record))
 
 
 if __name__ == "__main__":

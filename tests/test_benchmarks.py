@@ -4,7 +4,9 @@ import importlib
 import importlib.util
 import json
 
+import numpy as np
 import pytest
+import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from spotters import random_spotter
 
@@ -98,3 +100,30 @@ def test_crowd_enrolling_and_training_are_measured(benchmark):
 def test_page_shows_the_record(benchmark, repo_root):
     page, record = benchmark("page"), repo_root / "benchmarks" / "results.json"
     assert page.tables(json.loads(record.read_text())) in (repo_root / "docs/speed.md").read_text()
+
+
+def test_warping_forgives_pace_and_tells_other_sequences(benchmark):
+    take = torch.randn(8, 12)
+    slower = take.repeat_interleave(2, dim=1)
+    queries = torch.stack([slower, torch.randn(8, 24)])
+    same, other = benchmark("keyword_peers").warped_distances(take.numpy(), queries.numpy())
+    assert same == pytest.approx(0, abs=1e-6) and other > 0.1
+
+
+def test_page_of_personal_keywords_shows_the_record(benchmark, repo_root):
+    recipe = repo_root / "recipes" / "Arabic-speech-commands" / "personal_keywords"
+    record = json.loads((recipe / "peers.json").read_text(encoding="utf-8"))
+    page = (recipe / "README.md").read_text(encoding="utf-8")
+    assert benchmark("keyword_peers").table(record) in page
+
+
+def test_alarms_of_a_stream_have_a_pause_and_none_is_where_the_word_is(benchmark):
+    streams = benchmark("keyword_streams")
+    scores = np.zeros(100)
+    scores[[10, 12, 40, 60]] = 5.0
+    assert streams.alarms(scores, 1.0) == 3, "the second one follows too soon"
+    assert streams.alarms(scores, 1.0, [Span(4.3, 4.7, "ann", "yes")]) == 2
+    assert streams.found(scores, [Span(4.3, 4.7, "ann", "yes"), Span(8.0, 8.5, "ann", "no")]) == [
+        5,
+        0,
+    ]

@@ -30,7 +30,7 @@ from vofp_plugin.utils.files import whole_file
 
 MOST_BYTES = 400_000  # of a model
 CC_BY = "CC BY 4.0, as the data, whose authors are to be credited"
-DATA = {  # what the recipes of a folder are trained on, and the licence of the model
+DATA = {  # what a model, or those of a recipe's folder, are trained on, and their licence
     "Google-speech-commands": (
         "a part of Google Speech Commands v0.01 (Warden, arXiv:1804.03209), nine words",
         CC_BY,
@@ -41,6 +41,12 @@ DATA = {  # what the recipes of a folder are trained on, and the licence of the 
         CC_BY,
     ),
     "Synthetic-commands": ("words spoken by espeak-ng", "Apache-2.0"),
+    "personal-keywords": (
+        "a part of Google Speech Commands v0.01 (Warden, arXiv:1804.03209), words cut from a part "
+        "of speechocean762 (Zhang et al., Interspeech 2021), words made up for espeak-ng, and for "
+        "choices DSPSpeech-20 (Chen, 2019); no Arabic, on which it is tested",
+        CC_BY,
+    ),
     "Personal-keywords": ("made-up words spoken by espeak-ng", "Apache-2.0"),
     "speechocean762": (
         "a part of speechocean762 (Zhang et al., Interspeech 2021), free for commercial and "
@@ -59,8 +65,8 @@ ABOUT = {  # what a model does, and its limits
         f"{SHORT} It is no lock: another speaker's command passes too often for that.",
     ),
     "personal-keywords": (
-        "Tells the words that an enrollment chooses, of the speaker who enrolled them.",
-        f"{SHORT} It is no lock.",
+        "Tells words that enrollments choose, in any language, by anybody or by who enrolled them.",
+        "Words of about 1 s. Tones are hardly told apart. It is no lock.",
     ),
     "verification": (
         "Tells whether the enrolled speaker is heard, whatever is said.",
@@ -150,7 +156,7 @@ def card(name, run, decision):
     """Text of the card: what was trained on what, by which command, and what it reaches."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     what, limits = ABOUT[name]
-    data, licence = DATA[metrics["recipe"].partition("/")[0]]
+    data, licence = DATA.get(name) or DATA[metrics["recipe"].partition("/")[0]]
     counts = [
         f"{metrics['data'][split]['speakers']} speakers for {use}"
         for split, use in (("train", "training"), ("valid", "choices"), ("test", "the figures"))
@@ -176,7 +182,7 @@ def card(name, run, decision):
 def _command(metrics):
     """The command line of a run, without the places of this machine."""
     options = {"seed": metrics["seed"], "fold": metrics["fold"], **metrics["overrides"]}
-    kept = {key: value for key, value in options.items() if not key.endswith("_folder")}
+    kept = {key: value for key, value in options.items() if "_folder" not in key}
     quoted = [shlex.quote(f"--{key}={value}") for key, value in kept.items()]
     data = "--data_folder=/path/to/data"
     return " ".join(["python train.py", f"hparams/{metrics['yaml']}", data, *quoted])

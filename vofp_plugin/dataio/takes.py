@@ -66,7 +66,9 @@ def _parts(loud):
 
 
 def likeness_of_takes(codes):
-    """Cosine of every take to the mean of the others: how much it is like them.
+    """Cosine of every take to the other one that is most like it.
+
+    One odd take among others is unlike all of them; of two that differ, both are.
 
     Arguments
     ---------
@@ -85,5 +87,5 @@ def likeness_of_takes(codes):
     """
     if len(codes) < 2:
         return codes.new_zeros(0)
-    others = torch.nn.functional.normalize(codes.sum(dim=0) - codes, dim=1)
-    return (codes * others).sum(dim=1)
+    cosines = codes @ codes.t()
+    return cosines.fill_diagonal_(-1).amax(dim=1)

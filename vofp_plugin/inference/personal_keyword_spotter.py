@@ -13,7 +13,7 @@ from vofp_plugin.inference.keyword_spotter import UNKNOWN
 logger = get_logger(__name__)
 
 DOUBTS = {CUT_OFF: CUT_OFF, TWO_WORDS: "of two words", UNLIKE: UNLIKE}
-LEAST_LIKENESS = 0.55  # cosine to the mean of the other takes, below which one is told
+LEAST_LIKENESS = 0.55  # cosine to the nearest other take, below which one is told
 
 
 class PersonalKeywordSpotter(ClaimInterface):

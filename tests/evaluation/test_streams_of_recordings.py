@@ -101,7 +101,7 @@ def test_who_knows_the_voice_is_precise_and_a_stranger_is_not(rows, front_end):
     made = evaluation.rows(Oracle(), front_end, rows, specs, shots=2)
     found = {(row["condition"], row["enrollment"]): row for row in made}
     assert len(found) == 6 and set(found["quiet", "own"]["per_target"]) == set(PITCHES)
-    assert found["quiet", "own"]["target"] > 0.95 > found["quiet", "stranger"]["target"]
+    assert found["quiet", "own"]["target"] > 0.8 > found["quiet", "stranger"]["target"]
     assert "| noise and room | none | 0 |" in personal_vad_section(made)
 
 

@@ -6,6 +6,7 @@ import torch
 from vofp_plugin.lobes.detection_head import AmortizedHead, CosineHead, DetectionHead
 from vofp_plugin.lobes.enrollment import Summary
 from vofp_plugin.nnet.two_covariance import speaker_weights, with_squares
+from vofp_plugin.tasks.det_curve import DetCurve
 
 all_heads = pytest.mark.parametrize("kind", [DetectionHead, CosineHead, AmortizedHead])
 
@@ -100,7 +101,31 @@ def test_weights_are_those_of_the_two_covariance_model():
     queries = torch.randn(5, 6)
     expected = with_squares(scale * queries) @ exact["weight"][:, 0].T + exact["bias"].T
     pairs = head.all_pairs(queries, head.weights(head.summarize(codes)))
-    torch.testing.assert_close(pairs, expected.T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(pairs, head.scale * expected.T, rtol=1e-4, atol=1e-4)
+
+
+def test_more_utterances_tell_more_and_one_threshold_serves_all_k():
+    """Of speakers whose utterances differ as much as they do, some of them twice as much."""
+    speakers, spread = torch.randn(60, 1, 16), 0.8 + 0.8 * torch.rand(60, 1, 1)
+    codes = torch.nn.functional.normalize(speakers + spread * torch.randn(60, 8, 16), dim=2)
+    own = torch.eye(60).bool().repeat_interleave(3, dim=1)
+
+    def errors(head):
+        """Of K = 1, 3, 5, and of all of these together."""
+        summaries = [head.summarize(codes[:, :shots]) for shots in (1, 3, 5)]
+        scores = [head.all_pairs(codes[:, 5:].flatten(0, 1), head.weights(x)) for x in summaries]
+        sets = [[one] for one in scores] + [scores]
+        return [
+            DetCurve.of(torch.cat(x).flatten(), own.repeat(len(x), 1).flatten()).equal_error()[0]
+            for x in sets
+        ]
+
+    with torch.no_grad():
+        head, cosine = (
+            errors(kind(embedding_size=12, code_size=16)) for kind in (DetectionHead, CosineHead)
+        )
+    assert head[0] > head[1] > head[2]
+    assert head[3] < cosine[3], "the width of the posterior is what one threshold needs"
 
 
 def test_cosine_head_scores_the_cosine_to_the_mean():

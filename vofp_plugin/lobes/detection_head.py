@@ -114,6 +114,7 @@ class DetectionHead(nn.Module):
         with injected(self.detector, weights):
             return self.detector(self.inputs(codes).expand(num_speakers, -1, -1)).squeeze(-1)
 
+    @torch.no_grad()
     def calibrate(self, scale, offset):
         """Sets what turns scores into log-odds ratios: scale * score + offset from now on.
 
@@ -145,13 +146,14 @@ class DetectionHead(nn.Module):
         return with_squares(codes)
 
     def _make_parameters(self):
-        # At first a score is 2 (K = 1) to 9 (K = 5) times the cosine: dimensions of untrained codes
-        # tell nearly the same, and counting each of them as evidence would be overconfident.
-        precision = 2 / self.code_size
-        self.log_precision = nn.Parameter(torch.full((self.code_size,), math.log(precision)))
+        # A speaker differs from others as much as an utterance from its speaker: with a precision
+        # far from 1, which hardly moves in training, the posterior hardly narrows with K.
+        self.log_precision = nn.Parameter(torch.zeros(self.code_size))
         # Codes have length 1, so a dimension varies by 1 / D: the scale makes that 1 + 1 / p.
-        spread = self.code_size * (1 + 1 / precision)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(spread) / 2))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(2 * self.code_size) / 2))
+        # Dimensions of untrained codes tell nearly the same, and counting each of them as evidence
+        # would be overconfident: so scores start at 6 (K = 1) to 14 (K = 5) times the cosine.
+        self.scale = nn.Parameter(torch.tensor(0.15))
 
     def _raw_weights(self, summary):
         """Weights of codes, of which the two-covariance model sees `scale` times the length."""

@@ -22,6 +22,12 @@ class Factored:
                 return first.joined(others)
         return function(*map(_dense, args), **(kwargs or {}))
 
+    def __getattr__(self, name):
+        """Gives any method or attribute of the tensor that this stands for."""
+        if name.startswith("_") or name in {"shared", *_FACTORS, "scale"}:
+            raise AttributeError(name)
+        return getattr(self.dense(), name)
+
     def __len__(self):
         return self.shape[0]
 

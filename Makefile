@@ -45,6 +45,7 @@ bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
 	$(BIN)/python benchmarks/bench.py --threads=1
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/page.py
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \

@@ -15,7 +15,7 @@ from vofp_plugin.utils.files import whole_file  # noqa: E402
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 START, END = "<!-- speed -->\n", "<!-- end speed -->"
-RESULTS = Path(__file__).parent / "results.json"
+RESULTS, SERVING = (Path(__file__).parent / f"{name}.json" for name in ("results", "serving"))
 
 
 def tables(record):
@@ -43,9 +43,24 @@ def _cells(row):
     return f"{row:.2f} | | " if isinstance(row, float) else f"{row} | | "
 
 
+def serving_table(rows):
+    """Markdown of what `serve.py` recorded."""
+    lines = [
+        "### Serving\n",
+        "| Speakers | Threads | Way | Requests per CPU s | Of shared | p50 ms | p99 ms |",
+        "| ---: | ---: | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in rows.items():
+        figures = f"{row['per_s']:.0f} | {row['of_shared']:.2f} | {row['p50_ms']:.0f}"
+        lines.append(f"| {name} | {figures} | {row['p99_ms']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 def write_page(record, docs=DOCS):
     """Writes the tables into docs/speed.md and the plot beside it; returns the tables."""
     page, text = docs / "speed.md", tables(record)
+    if SERVING.exists():
+        text += "\n" + serving_table(json.loads(SERVING.read_text()))
     before, _, rest = page.read_text().partition(START)
     with whole_file(page) as partial:
         partial.write_text(before + START + text + END + rest.partition(END)[2])

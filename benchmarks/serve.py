@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from enrolling import enrollment_of, personalized_model
+from page import serving_table
 
 from vofp_plugin.inference.micro_batch import MicroBatch
 from vofp_plugin.lobes.enrollment import Summary
@@ -57,11 +58,6 @@ class Server:
     def _weights(self, speakers):
         parts = zip(*(self.summaries[speaker] for speaker in speakers), strict=True)
         return self.model.personalize(Summary(*map(torch.cat, parts)))
-
-    @property
-    def bytes_per_speaker(self):
-        """Bytes of the kept weights of one speaker."""
-        return 4 * sum(weight.numel() for weight in self.kept[0].values())
 
 
 def serve(answer, speakers, threads, at_once):
@@ -109,23 +105,16 @@ def measure(num_speakers, threads, requests=48, rounds=3):
 
 
 def main(speakers, output):
-    """Measures, prints a table, and adds to the record."""
+    """Measures, adds to the record, and prints all of it; `page.py` writes it into the page."""
     torch.set_num_threads(1)
     rows = json.loads(output.read_text()) if output.exists() else {}
-    print("| Speakers | Threads | Way | Requests per CPU s | Of shared | p50 ms | p99 ms |")
-    print("| ---: | ---: | --- | ---: | ---: | ---: | ---: |")
     for num_speakers in speakers:
         for threads in (1, 8):
             for way, row in measure(num_speakers, threads).items():
                 rows[f"{num_speakers} | {threads} | {way}"] = row
-                figures = f"{row['per_s']:.0f} | {row['of_shared']:.2f} | {row['p50_ms']:.1f}"
-                print(
-                    f"| {num_speakers} | {threads} | {way} | {figures} | {row['p99_ms']:.1f} |",
-                    flush=True,
-                )
-    rows["bytes of weights per speaker"] = Server(1).bytes_per_speaker
     with whole_file(output) as partial:
         partial.write_text(json.dumps(rows, indent=1) + "\n")
+    print(serving_table(rows))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 30000000
 export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
 export MALLOC_TOP_PAD_ ?= 200000000
 
-.PHONY: help setup demo train-demo test style tables docs
+.PHONY: help setup demo train-demo test style tables docs bench
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -40,6 +40,11 @@ docs: $(INSTALLED)  ## build the API reference, build/docs/modules.html
 	$(BIN)/sphinx-apidoc -q -f -e -M -o build/api vofp_plugin
 	$(BIN)/sphinx-build -q -b html -c docs/api build/api build/docs
 	@echo 'Written to build/docs/modules.html'
+
+bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
+	$(BIN)/python benchmarks/bench.py --threads=1
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
+	$(BIN)/python benchmarks/serve.py
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \

@@ -2,8 +2,9 @@
 
     python benchmarks/keyword_streams.py RUN_FOLDER --speech /path/to/running/speech
 
-Words of a run's test speakers are enrolled from three takes spoken alone. They are found among the
-speaker's other words without pauses, among those of other speakers, and in running speech.
+Words of a run's test speakers are enrolled from three takes spoken alone. Misses are of other takes
+with pauses around them. False alarms are among the speaker's other words without any pause, among
+those of other speakers likewise, and in running speech of others.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peers import load_run
+from keyword_peers import load_run
 
 from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, load_audio
 from vofp_plugin.dataio.manifests import read_manifest
@@ -24,6 +25,7 @@ from vofp_plugin.tasks.detection import RULES
 
 SHOTS = 3
 HOP, WINDOW, REFRACTORY = 0.1, 1.0, 1.0  # s
+PAUSES, NO_PAUSES = (0.5, 1.0), (0.0, 0.05)  # s
 MISSED = 0.05
 MODES = {
     "only me": ("decision.json", "target_only"),
@@ -77,8 +79,8 @@ def spoken(clip, rate):
     return clip[round(start * rate) : round(end * rate)]
 
 
-def streams_of(takes, rate, seed=0):
-    """One stream of each speaker: the takes that do not enroll, without pauses, in three orders."""
+def streams_of(takes, rate, pauses, seed=0):
+    """One stream of each speaker: the takes that do not enroll, in three orders."""
     generator = torch.Generator().manual_seed(seed)
     streams = {}
     for speaker in sorted({speaker for speaker, _ in takes}):
@@ -89,7 +91,7 @@ def streams_of(takes, rate, seed=0):
             for clip in own[SHOTS:]
         ]
         order = [i for _ in range(3) for i in torch.randperm(len(clips), generator=generator)]
-        streams[speaker] = build_stream([clips[i] for i in order], generator, rate, (0.0, 0.05))
+        streams[speaker] = build_stream([clips[i] for i in order], generator, rate, pauses)
     return streams
 
 
@@ -128,7 +130,9 @@ def rates(listener, takes, running):
     """False alarms an hour and word in each kind of stream, {mode: {kind: rate}}."""
     targets = list(takes)
     weights = listener.weights(torch.stack([torch.stack(takes[t][:SHOTS]) for t in targets]))
-    streams = streams_of(takes, listener.rate)
+    alone = streams_of(takes, listener.rate, PAUSES)
+    told = {name: listener.scores(stream.wav, weights) for name, stream in alone.items()}
+    streams = streams_of(takes, listener.rate, NO_PAUSES)
     heard = {name: listener.scores(stream.wav, weights) for name, stream in streams.items()}
     in_speech = listener.scores(running, weights)
     made = {}
@@ -137,8 +141,8 @@ def rates(listener, takes, running):
             score
             for place, (speaker, word) in enumerate(targets)
             for score in found(
-                heard[speaker][mode][place],
-                [span for span in streams[speaker].spans if span.word == word],
+                told[speaker][mode][place],
+                [span for span in alone[speaker].spans if span.word == word],
             )
         ]
         threshold = float(np.quantile(own, MISSED))

@@ -21,7 +21,7 @@ from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, load_audio
 from vofp_plugin.dataio.manifests import read_manifest
 from vofp_plugin.dataio.quality import assess
 from vofp_plugin.dataio.splits import manifest_paths
-from vofp_plugin.inference.interfaces import DECISION_FILE, PersonalizedInterface
+from vofp_plugin.inference.interfaces import DECISION_FILE, DECISIONS, PersonalizedInterface
 from vofp_plugin.inference.shipped import FOLDER
 from vofp_plugin.lobes.decision import Decision, log_odds
 from vofp_plugin.lobes.soft_and import SoftAnd
@@ -29,9 +29,24 @@ from vofp_plugin.tasks.det_curve import DetCurve
 from vofp_plugin.utils.files import whole_file
 
 MOST_BYTES = 400_000  # of a model
-DATA = {  # by the folder of the recipe
-    "Google-speech-commands": "a part of Google Speech Commands v0.01 (Warden, arXiv:1804.03209), "
-    "nine words, CC BY 4.0",
+CC_BY = "CC BY 4.0, as the data, whose authors are to be credited"
+DATA = {  # what the recipes of a folder are trained on, and the licence of the model
+    "Google-speech-commands": (
+        "a part of Google Speech Commands v0.01 (Warden, arXiv:1804.03209), nine words",
+        CC_BY,
+    ),
+    "Arabic-speech-commands": (
+        "a part of Arabic Speech Commands (Ghandoura, Hjabo, Al Dakkak, 2021) and words cut from "
+        "LibriSpeech (Panayotov et al., 2015)",
+        CC_BY,
+    ),
+    "Synthetic-commands": ("words spoken by espeak-ng", "Apache-2.0"),
+    "Personal-keywords": ("made-up words spoken by espeak-ng", "Apache-2.0"),
+    "speechocean762": (
+        "a part of speechocean762 (Zhang et al., Interspeech 2021), free for commercial and "
+        "non-commercial use, and of LibriSpeech (Panayotov et al., 2015), CC BY 4.0",
+        CC_BY,
+    ),
 }
 SHORT = "Clips of about 1 s; English words by people who read them into their own microphones."
 ABOUT = {  # what a model does, and its limits
@@ -78,7 +93,9 @@ def make(run, folder, data_folder, other_words):
     """Writes the model of a run into a folder."""
     interface = PersonalizedInterface.from_hparams(run / "pretrained")
     folder.mkdir(parents=True, exist_ok=True)
-    for file in ("hyperparams.yaml", "label_encoder.ckpt"):
+    files = ["hyperparams.yaml", "label_encoder.ckpt"]
+    files += [path.name for path in (run / "pretrained").glob(DECISIONS)]
+    for file in files:
         _write(folder / file, (run / "pretrained" / file).read_bytes())
     with whole_file(folder / "model.safetensors") as partial:
         save_file(stored(interface.mods.model), partial)
@@ -89,7 +106,6 @@ def make(run, folder, data_folder, other_words):
         known = scores(shipped, [shipped.load_audio(row["wav"]) for row in rows.values()])
         other = scores(shipped, windows(other_words, shipped.hparams.front_end))
         decision = decision_between(known, other)
-    if decision is not None:
         decision.save(folder / DECISION_FILE)
     _write(folder / "card.md", card(folder.name, run, decision).encode())
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -134,17 +150,17 @@ def card(name, run, decision):
     """Text of the card: what was trained on what, by which command, and what it reaches."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     what, limits = ABOUT[name]
+    data, licence = DATA[metrics["recipe"].partition("/")[0]]
     counts = [
         f"{metrics['data'][split]['speakers']} speakers for {use}"
         for split, use in (("train", "training"), ("valid", "choices"), ("test", "the figures"))
     ]
     parts = [
         f'# {name}\n\n{what} It is loaded by `from_hparams("pretrained/{name}")`.',
-        f"- Data: {DATA[metrics['recipe'].partition('/')[0]]}. {', '.join(counts)}.",
-        f"- Licence: CC BY 4.0 as the data, whose authors are to be credited.\n- Limits: {limits}",
+        f"- Data: {data}. {', '.join(counts)}.\n- Licence: {licence}.\n- Limits: {limits}",
         f"In `recipes/{metrics['recipe']}` it was made by\n\n```sh\n{_command(metrics)}\n```",
         "Figures, of speakers that it was not trained on:",
-        _table(_detection_rows(metrics) or _accuracy_rows(metrics)),
+        _table(_detection_rows(metrics) or _activity_rows(metrics) or _accuracy_rows(metrics)),
     ]
     if decision is not None and decision.operating_points:
         rows = [
@@ -196,6 +212,16 @@ def _detection_rows(metrics):
         if row["negatives"] == "all kinds"
     ]
     head = ("Condition", "Enrollment", "K", "EER (%)", "FRR at 1 % FAR (%)", "Actual error (%)")
+    return [head, *rows] if rows else []
+
+
+def _activity_rows(metrics):
+    """Average precision by condition and enrollment; or nothing."""
+    rows = [
+        (row["condition"], row["enrollment"], str(row["shots"]), f"{100 * row['map']:.1f}")
+        for row in metrics.get("personal_vad", [])
+    ]
+    head = ("Condition", "Enrollment", "K", "Mean average precision (%)")
     return [head, *rows] if rows else []
 
 

@@ -114,7 +114,11 @@ class Visitor:
         self.until(lambda: all(word in self.text(selector) for word in words), (selector, words))
 
     def upload(self, selector, path):
-        self.wait_for(f"{selector} input[type=file]").send_keys(str(path))
+        source, field = f"{selector} [aria-label='Upload file']", f"{selector} input[type=file]"
+        self.until(lambda: self.find(source) or self.find(field), source)
+        if not self.find(field):
+            self.press(source)
+        self.wait_for(field).send_keys(str(path))
 
     def press(self, selector):
         self.browser.execute_script("arguments[0].click()", self.wait_for(selector))

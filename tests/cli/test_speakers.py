@@ -12,6 +12,7 @@ import soundfile
 from spotters import AlwaysYes, random_detector, random_spotter, spotter_of
 from voices import RATE, utter
 
+from vofp_plugin.cli import demo
 from vofp_plugin.cli.main import COMMANDS, main
 from vofp_plugin.inference.interfaces import PersonalizedInterface
 from vofp_plugin.inference.personalized_verifier import PersonalizedVerifier
@@ -165,6 +166,7 @@ def test_verify_and_identify_print_a_line_for_each(folder, capsys):
 def test_the_demo_shows_what_it_says_and_its_next_commands_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["vofp"])
+    monkeypatch.setattr(demo, "HOP", 1.0)  # a quarter of the windows
     assert main(["demo"]) == 0
     told = capsys.readouterr().out
     assert "anna enrolled     bert enrolled     none enrolled" in told

@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import soundfile
 import torch
 from voices import utter
 
+from vofp_plugin.cli.main import main
 from vofp_plugin.dataio.manifests import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,20 @@ def test_the_python_of_the_readme_for_a_trained_run_runs(monkeypatch, tmp_path, 
     assert names["profile"].num_used == 2 and len(names["text"]) == 1
 
 
+def test_the_commands_of_the_readme_answer(monkeypatch, tmp_path, capsys):
+    """Those of the first screen, with their very arguments."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vofp_plugin").symlink_to(ROOT / "vofp_plugin")
+    (block,) = [x for x in code_blocks(ROOT / "README.md", "sh") if "vofp models" in x]
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    commands = [words[1:] for words in lines if words[0] == "vofp" and words[1] != "--help"]
+    for command in commands:
+        files = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in command]
+        assert main([word for words in files for word in words]) == 0
+    answers = capsys.readouterr().out
+    assert "3 of 3 recordings used" in answers and "anna_left.flac  left" in answers
+
+
 def test_the_shell_of_the_readme_names_files_that_exist():
     named = []
     for block in code_blocks(ROOT / "README.md", "sh"):
@@ -95,7 +111,7 @@ def test_named_yamls_exist(page):
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:
-        for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.MULTILINE):
+        for target in re.findall(r"(?:^|`)make ([\w-]+)", page.read_text(), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: {target}"
 
 

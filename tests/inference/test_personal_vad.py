@@ -37,7 +37,7 @@ def recording():
 def test_segments_are_where_the_speech_is(vad, recording):
     ((start, end),) = vad.segments(recording)
     assert start == pytest.approx(1, abs=0.05) and end == pytest.approx(2, abs=0.05)
-    assert vad.segments(0 * recording + 1e-6) == []
+    assert vad.segments(0 * recording) == []
 
 
 def test_recordings_of_any_length_are_answered_whole(vad, recording):

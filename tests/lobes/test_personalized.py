@@ -98,6 +98,17 @@ def test_merging_leaves_the_model_as_it_was():
     assert weight_specs(model.main_model)
 
 
+def test_merging_into_a_merged_model_gives_the_other_speaker():
+    model, x = make_model(), torch.randn(4, 21, 8)
+    first, second = (model.personalize(random_enrollment(1)) for _ in range(2))
+    merged = model.merge(first)
+    assert model.merge(second, into=merged) is merged
+    torch.testing.assert_close(merged(x), model.merge(second)(x), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="of 3 speakers to merge"):
+        model.merge(model.personalize(random_enrollment(3)), into=merged)
+    torch.testing.assert_close(merged(x), model.merge(second)(x), rtol=0, atol=0)
+
+
 def test_merging_several_speakers_is_refused():
     model = make_model()
     with pytest.raises(ValueError, match="Got weights of 3 speakers to merge; expected one"):

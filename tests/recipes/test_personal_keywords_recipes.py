@@ -95,8 +95,8 @@ def test_words_made_up(tmp_path, cache_folder):
         str(SYNTHETIC / "hparams" / "words.yaml"),
         f"--output_folder={tmp_path / 'run'}",
         f"--cache_folder={cache_folder}",
-        f"--synthetic_folder={tmp_path / 'words'}",
-        "--synthetic_words={num_words: 48, choir_size: 5, num_choirs: 1, num_takes: 2}",
+        f"--data_folder={tmp_path / 'words'}",
+        "--synthetic_words={num_words: 30, choir_size: 6, num_choirs: 1}",
         *TINY,
     ]
     check_run(run(getattr(module, function), arguments), tmp_path / "run")
@@ -106,7 +106,7 @@ def test_splits_that_share_a_word_are_refused(words, tmp_path):
     module, function = load_prepare(ARABIC)
     folder = words / "mine"
     with pytest.raises(ValueError, match="share .* words .*Leave one of the folders out"):
-        getattr(module, function)(tmp_path, data_folder=folder, word_folders=[folder])
+        getattr(module, function)(folder, tmp_path, word_folders=[folder])
     with pytest.raises(ValueError, match="Got mine:yes to test; expected some of mine:word"):
-        getattr(module, function)(tmp_path, data_folder=folder, test_words=["yes"])
+        getattr(module, function)(folder, tmp_path, test_words=["yes"])
     assert not any(tmp_path.iterdir())

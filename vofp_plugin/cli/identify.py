@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from vofp_plugin.cli.models import add_far_to, add_model_to, load_claims
+from vofp_plugin.cli.models import add_far_to, add_model_to, add_only_me_to, load_claims
 from vofp_plugin.cli.paths import path_of
 
 
@@ -25,6 +25,7 @@ def add_to(commands):
         metavar="FILE",
         help="a speaker each, of the name of the file (after the recordings)",
     )
+    add_only_me_to(parser)
     add_far_to(parser, "equal errors of both kinds")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.set_defaults(run=_run)

@@ -1,8 +1,16 @@
 """``vofp listen``: the words of a stream, as lines of JSON."""
 
 import sys
+from pathlib import Path
 
-from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+from vofp_plugin.cli.models import (
+    add_model_to,
+    add_only_me_to,
+    add_profile_to,
+    ask_voice,
+    load_model,
+    load_profile,
+)
 from vofp_plugin.cli.paths import path_of
 
 CHUNK = 0.1  # s
@@ -24,6 +32,7 @@ def add_to(commands):
         help="audio file; - for raw 16-bit mono from stdin; `microphone` (extra of that name)",
     )
     add_profile_to(parser)
+    add_only_me_to(parser)
     parser.add_argument("--speaker", metavar="NAME", help="told in every line")
     for name, kind, default, told in (
         ("hop", float, 0.1, "from window to window, in s"),
@@ -40,10 +49,10 @@ def add_to(commands):
 def _run(arguments):
     from vofp_plugin.inference.streaming import StreamingSpotter
 
-    spotter = load_spotter(arguments)
+    spotter, profile = _spotter_and_profile(arguments)
     listener = StreamingSpotter(
         spotter,
-        load_profile(arguments, spotter),
+        profile,
         arguments.speaker,
         hop=arguments.hop,
         threshold=arguments.threshold,
@@ -55,8 +64,25 @@ def _run(arguments):
         print(event.to_json(), flush=True)
 
 
+def _spotter_and_profile(arguments):
+    """What answers, and with which profile; a personal keyword has the name of its file."""
+    from vofp_plugin.inference.enrolled_words import EnrolledWords
+    from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
+
+    spotter = load_model(arguments)
+    if arguments.only_me:
+        ask_voice(spotter)
+    profile = load_profile(arguments, spotter)
+    if not isinstance(spotter, PersonalKeywordSpotter):
+        return spotter, profile
+    if profile is None:
+        raise ValueError("got no --profile; a personal keyword is known by its profile alone")
+    return EnrolledWords(spotter, {Path(arguments.profile).stem: profile}), None
+
+
 def _chunks(arguments, spotter):
     """The stream that was asked for."""
+    from vofp_plugin.dataio.audio import load_audio
     from vofp_plugin.inference.sources import microphone, patient
 
     rate = spotter.hparams.front_end.sample_rate
@@ -65,7 +91,7 @@ def _chunks(arguments, spotter):
     if arguments.stream == "-":
         raw = _raw_chunks(sys.stdin.buffer, round(CHUNK * rate))
         return patient(raw, arguments.patience)
-    return spotter.load_audio(arguments.stream).split(round(CHUNK * rate))
+    return load_audio(arguments.stream, rate).split(round(CHUNK * rate))
 
 
 def _raw_chunks(stream, size):

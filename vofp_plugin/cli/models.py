@@ -41,6 +41,15 @@ def add_far_to(parser, default):
     )
 
 
+def add_only_me_to(parser):
+    """Adds the option --only_me to argparse's."""
+    parser.add_argument(
+        "--only_me",
+        action="store_true",
+        help="of personal keywords: only by the voice that enrolled the word",
+    )
+
+
 def load_model(arguments):
     """Gives the model of the model folder, of whichever inference class it is."""
     from vofp_plugin.inference.interfaces import PersonalizedInterface
@@ -59,7 +68,19 @@ def load_claims(arguments):
     """Gives the `ClaimInterface` of the model folder."""
     from vofp_plugin.inference.claims import ClaimInterface
 
-    return ClaimInterface.from_hparams(arguments.model_folder)
+    model = ClaimInterface.from_hparams(arguments.model_folder)
+    if arguments.only_me:
+        ask_voice(model)
+    return model
+
+
+def ask_voice(model):
+    """Has a `PersonalKeywordSpotter` accept the voice alone that enrolled a word."""
+    if not hasattr(model, "only_me"):
+        raise ValueError(
+            f"got --only_me for a {type(model).__name__}; expected a model of personal keywords"
+        )
+    model.only_me = True
 
 
 def load_profile(arguments, spotter):

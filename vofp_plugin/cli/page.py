@@ -85,12 +85,11 @@ def serve(studio, port, folder):
     from starlette.middleware import Middleware
 
     from vofp_plugin.cli.local_only import LocalOnly
-    from vofp_plugin.cli.page_view import theme, view_of
+    from vofp_plugin.cli.page_view import view_of
     from vofp_plugin.inference.studio import LARGEST
 
     page = view_of(studio)
     page.launch(
-        theme=theme(),
         server_name=HOST,
         server_port=port,
         share=False,

@@ -13,11 +13,6 @@ Record takes of about one second, each one of the words that the model knows: {w
 ask. Recordings stay on this machine and are forgotten; profiles hold no audio."""
 
 
-def theme():
-    """The look, of fonts that every machine has, since the page fetches none."""
-    return gr.themes.Default(font="sans-serif", font_mono="monospace")
-
-
 def view_of(studio):
     """Makes the page of a `Studio`: `gradio.Blocks`."""
     words = ", ".join(studio.spotter.hparams.label_encoder.lab2ind)
@@ -70,7 +65,8 @@ def _asking(studio):
     recording = _recorder("Test", "test")
     answers = gr.Dataframe(headers=ANSWERS, label="Heard", interactive=False, elem_id="answers")
     curve = gr.LinePlot(
-        *(None, "time", "probability"),
+        x="time",
+        y="probability",
         color="enrollment",
         y_lim=[0, 1],
         x_title="Time (s)",

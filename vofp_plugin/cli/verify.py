@@ -2,7 +2,7 @@
 
 import json
 
-from vofp_plugin.cli.models import add_far_to, add_model_to, load_claims
+from vofp_plugin.cli.models import add_far_to, add_model_to, add_only_me_to, load_claims
 from vofp_plugin.cli.paths import path_of
 
 
@@ -17,6 +17,7 @@ def add_to(commands):
     add_model_to(parser)
     parser.add_argument("wavs", nargs="+", type=path_of, metavar="WAV")
     parser.add_argument("--profile", required=True, type=path_of, metavar="FILE")
+    add_only_me_to(parser)
     add_far_to(parser, "equal errors of both kinds")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.set_defaults(run=_run)

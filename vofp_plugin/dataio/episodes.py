@@ -215,6 +215,7 @@ class EpisodeBatchSampler(Sampler):
         for index, row in enumerate(rows):
             self.items[row["spk_id"]].append(index)
         self.silence = self.items.pop(SILENCE, [])
+        self.names = list(self.items)
         self.silence_fraction = len(self.silence) / max(1, len(rows))
         self.shape = shape
         self.num_episodes = num_episodes
@@ -264,19 +265,17 @@ class EpisodeBatchSampler(Sampler):
 
     def _names(self, generator):
         """Speakers of an episode, each as often as any other, give or take once."""
-        names, chosen, wanted = list(self.items), [], self.shape.num_speakers - self.twins
+        chosen, wanted = [], self.shape.num_speakers - self.twins
         while len(chosen) < wanted:
-            chosen += torch.randperm(len(names), generator=generator).tolist()
-        chosen = chosen[:wanted] + chosen[: self.twins]
-        return [names[c] for c in chosen]
+            chosen += _shuffled(self.names, wanted, generator)
+        return chosen[:wanted] + chosen[: self.twins]
 
     def _speaker(self, name, voice, shots, generator, rooms):
         """Items of one speaker: max_shots enrollment places, then Q queries."""
-        indices = self.items[name]
-        indices = [indices[i] for i in torch.randperm(len(indices), generator=generator).tolist()]
+        indices = _shuffled(self.items[name], self.shape.per_speaker, generator)
         if torch.rand(1, generator=generator) < self.none_fraction:
             shots = 0
-        shots = min(shots, len(indices) // 2)
+        shots = min(shots, len(self.items[name]) // 2)
         enrolled, asked = indices[:shots], indices[shots:]
         queries = [asked[i % len(asked)] for i in range(self.shape.num_queries)]
         queries = [self._or_silence(query, generator) for query in queries]
@@ -305,6 +304,12 @@ class EpisodeBatchSampler(Sampler):
             sum(size < full for size in sizes),
             sizes.count(1),
         )
+
+
+def _shuffled(values, number, generator):
+    """The first `number` of some values in random order; of the many others no list is made."""
+    order = torch.randperm(len(values), generator=generator)
+    return [values[i] for i in order[:number].tolist()]
 
 
 def _draw_integer(low, high, generator):

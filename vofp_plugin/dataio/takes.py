@@ -37,9 +37,11 @@ def assess_take(wav, sample_rate=16000):
     >>> assess_take(torch.cat([silence, word, silence, word, silence])).reason
     'two words'
     """
-    loud = _loud_steps(wav, sample_rate)
     edge = round(EDGE / STEP)
-    if len(loud) <= 2 * edge or loud[:edge].all() or loud[-edge:].all():
+    if len(wav) < 3 * EDGE * sample_rate:
+        return Quality(0.3, CUT_OFF)
+    loud = _loud_steps(wav, sample_rate)
+    if loud[:edge].all() or loud[-edge:].all():
         return Quality(0.3, CUT_OFF)
     return Quality(0.3, TWO_WORDS) if _parts(loud) > 1 else Quality(1.0)
 
@@ -49,7 +51,7 @@ def _loud_steps(wav, sample_rate):
     size = round(STEP * sample_rate)
     steps = wav[: len(wav) // size * size].view(-1, size)
     level = 10 * (steps.var(dim=1, unbiased=False) + 1e-12).log10()
-    return level > level.max() - LOUD if len(level) else level.bool()
+    return level > level.max() - LOUD
 
 
 def _parts(loud):

@@ -125,7 +125,7 @@ def fit_(model, speech, effort):
     """
     shape = EpisodeShape(effort.num_speakers, effort.max_shots, effort.num_queries)
     sampler = EpisodeBatchSampler(
-        speech.speakers,
+        [{"spk_id": speaker} for speaker in speech.speakers],
         shape,
         effort.episodes_per_epoch,
         none_fraction=NONE_FRACTION,
@@ -172,7 +172,8 @@ def _episode(items, speech, shape, parameter):
     feats, device = speech.feats[places].to(parameter), parameter.device
     lens, labels = speech.lens[places].to(device), speech.labels[places].to(device)
     filled = torch.tensor([item.filled for item in items], device=device)
-    return shape.split(feats, lens, labels, filled, torch.ones_like(filled))
+    voices = torch.tensor([item.voice for item in items], device=device)
+    return shape.split(feats, lens, labels, filled, torch.ones_like(filled), voices)
 
 
 def _label(item, classes):

@@ -9,7 +9,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 
 from vofp_plugin.dataio.audio import check_wavs, load_audio
-from vofp_plugin.inference.profile import Profile, empty_profile, load_profile
+from vofp_plugin.inference.profile import Profile, empty_profile, load_profile, weights_of
 from vofp_plugin.inference.shipped import model_folder
 from vofp_plugin.lobes.decision import Decision
 from vofp_plugin.utils.files import reason_of
@@ -176,9 +176,11 @@ class PersonalizedInterface(Pretrained):
     def _run(self, feats, lens, profiles):
         """Outputs for the items of some speakers, as many of each, speaker after speaker."""
         weights = None
-        if profiles:
-            parts = [self.weights_of(profile) for profile in profiles]
-            weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if len(profiles) == 1:
+            weights = self.weights_of(profiles[0])
+        elif profiles:
+            self._check_profiles(profiles)
+            weights = weights_of(profiles, self.mods.model)  # cheaper than to join kept ones
         with self.inference_ctx:
             return self.mods.model(feats, lens, weights)
 
@@ -195,10 +197,17 @@ class PersonalizedInterface(Pretrained):
         TypeError, ValueError
             If it is no profile, or was made with another model or front end.
         """
-        _check_profile(profile)
-        profile.check_model(self.mods.model)
-        profile.check_front_end(self.hparams.front_end)
+        self._check_profiles([profile])
         return self._kept_weights(profile)
+
+    def _check_profiles(self, profiles):
+        """Refuses what is no profile, or of another model or front end; looks once at each kind."""
+        for profile in profiles:
+            _check_profile(profile)
+        kinds = {(p.model_digest, p.front_end_digest): p for p in profiles}
+        for profile in kinds.values():
+            profile.check_model(self.mods.model)
+            profile.check_front_end(self.hparams.front_end)
 
     def _clips(self, wavs, wav_lens):
         """Clips of one length, (L,) each, and how much of it each fills, (B,)."""

@@ -1,6 +1,7 @@
 """STFT as a product with a matrix: the same numbers by operations that are fast everywhere.
 
-onnxruntime's own operator takes 30 times as long for frames whose length is no power of two.
+onnxruntime's own operator is slow for frames whose length is no power of two: with it, a small
+model took 2.8 times as long in all.
 """
 
 import copy

@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import torch
+from speechbrain.utils.logger import get_logger
 
 from vofp_plugin.dataio.quality import Quality
-from vofp_plugin.dataio.takes import UNLIKE, assess_take, likeness_of_takes
+from vofp_plugin.dataio.takes import CUT_OFF, TWO_WORDS, UNLIKE, assess_take, likeness_of_takes
 from vofp_plugin.inference.claims import ClaimInterface
 from vofp_plugin.inference.keyword_spotter import UNKNOWN
 
-LEAST_LIKENESS = 0.4  # cosine to the mean of the other takes, below which one is told
+logger = get_logger(__name__)
+
+DOUBTS = {CUT_OFF: CUT_OFF, TWO_WORDS: "of two words", UNLIKE: UNLIKE}
+LEAST_LIKENESS = 0.55  # cosine to the mean of the other takes, below which one is told
 
 
 class PersonalKeywordSpotter(ClaimInterface):
@@ -72,6 +76,9 @@ class PersonalKeywordSpotter(ClaimInterface):
         for place, kept in enumerate(used):
             if kept and len(codes) > 1 and next(likeness) < LEAST_LIKENESS:
                 takes[place] = Quality(0.2, UNLIKE)
+        for number, take in enumerate(takes, start=1):
+            if take.reason:
+                logger.warning("Take %d is %s: record it again.", number, DOUBTS[take.reason])
         worse = [
             min(pair, key=lambda quality: quality.score)
             for pair in zip(profile.qualities, takes, strict=True)

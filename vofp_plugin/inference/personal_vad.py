@@ -5,11 +5,14 @@ import torch
 from vofp_plugin.dataio.audio import check_wav
 from vofp_plugin.inference.interfaces import PersonalizedInterface
 
+TOLD = 1  # class of the frames in which the speaker speaks; the first one is silence
+
 
 class PersonalVAD(PersonalizedInterface):
     """Tells in every frame of recordings of any length whether the speaker speaks.
 
-    The last class of the model is what is told; without a profile it is answered as for everybody.
+    The second class of the model is what is told: speech, or the target's speech where a third one
+    is that of others.
 
     Example
     -------
@@ -41,7 +44,7 @@ class PersonalVAD(PersonalizedInterface):
         torch.Tensor
             (B, T).
         """
-        return self.answer(wavs, wav_lens, profiles)[..., -1].exp()
+        return self.answer(wavs, wav_lens, profiles)[..., TOLD].exp()
 
     def segments(self, wav, profile=None, threshold=0.5):
         """Stretches of one recording in which the speaker speaks.

@@ -167,9 +167,7 @@ class Profile:
             If the model is another.
         """
         self.check_model(model)
-        parameter = next(model.parameters())
-        with torch.no_grad():
-            return model.personalize(type(self.summary)(*(x.to(parameter) for x in self.summary)))
+        return weights_of([self], model)
 
     def check_model(self, model):
         """Raises ValueError if the profile was made with another model, or it has changed since."""
@@ -215,6 +213,27 @@ def enroll(model, front_end, wavs, labels=None):
         If no utterance is usable it is that of no enrollment, and `profile.quality` says why.
     """
     return empty_profile(model, front_end).add(model, front_end, wavs, labels)
+
+
+def weights_of(profiles, model):
+    """Makes the weights of several speakers at once, unchecked; for one, see `Profile.weights`.
+
+    Arguments
+    ---------
+    profiles : list of Profile
+        N, made with `model`.
+    model : PersonalizedModel
+
+    Returns
+    -------
+    dict
+        {parameter name: (N, *shape)}.
+    """
+    parameter = next(model.parameters())
+    parts = zip(*(profile.summary for profile in profiles), strict=True)
+    summary = (torch.cat(part).to(parameter) for part in parts)
+    with torch.no_grad():
+        return model.personalize(type(profiles[0].summary)(*summary))
 
 
 def empty_profile(model, front_end):

@@ -11,7 +11,8 @@ from vofp_plugin.lobes.decision import log_odds
 class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
     """A `KeywordSpotter` whose probabilities are of a word said by the speaker of the profile.
 
-    What is rejected is told as "unknown". Without a profile the speaker is not judged.
+    What is rejected is told as "unknown". Without a profile nobody is the
+    target, so all is unlikely.
 
     Example
     -------

@@ -20,19 +20,32 @@ class Axes(NamedTuple):
 
     Example
     -------
-    >>> Axes(items=0, channels=2).pool(torch.rand(3, 101, 40)).shape
-    torch.Size([3, 80])
+    >>> Axes(items=0, channels=2).pool(torch.rand(3, 101, 40)).mean.shape
+    torch.Size([3, 40])
     """
 
     items: int
     channels: int | None
 
     def pool(self, x):
-        """Means and standard deviations over all but items and channels, (B, 2 C), or (B, *)."""
+        """Sums up what is over time: `Moments` of x, or (B, *) where nothing is."""
         x = x.movedim(self.items, 0)
         if self.channels is None:
             return x.flatten(1).clone()  # a layer behind it may work in place
-        return mean_and_std_over_time(x.movedim(self.channels, 1))
+        return Moments.of(x.movedim(self.channels, 1))
+
+
+class Moments(NamedTuple):
+    """Means over time of a tensor and of its squares, (B, C) each."""
+
+    mean: torch.Tensor
+    square: torch.Tensor
+
+    @classmethod
+    def of(cls, x):
+        """Takes them of `x` (B, C, *) over *."""
+        x = x.flatten(2)
+        return cls(x.mean(dim=2), x.square().mean(dim=2))
 
 
 def find_axes(name, shape, longer, channels_last=False):
@@ -82,18 +95,31 @@ def find_axes(name, shape, longer, channels_last=False):
     )
 
 
-def mean_and_std_over_time(x):
-    """Mean and standard deviation of `x` (B, C, *) over *: (B, 2 C); (B, C) stays as it is.
+def pooled(parts):
+    """Standard deviations behind means, (B, 2 C) of each of `Moments`; tensors stay as they are.
+
+    Arguments
+    ---------
+    parts : list of Moments or torch.Tensor
+
+    Returns
+    -------
+    torch.Tensor
+        All side by side, (B, size).
 
     Example
     -------
-    >>> mean_and_std_over_time(torch.tensor([[[1.0, 3.0]]])).round(decimals=2)
-    tensor([[2., 1.]])
+    >>> moments = Moments.of(torch.tensor([[[1.0, 3.0]]]))
+    >>> pooled([moments, torch.zeros(1, 1)]).round(decimals=2)
+    tensor([[2., 1., 0.]])
     """
-    if x.dim() == 2:
-        return x.clone()
-    x = x.flatten(2)
-    mean = x.mean(dim=2)
+    moments = [part for part in parts if isinstance(part, Moments)]
+    if not moments:
+        return torch.cat(parts, dim=1)
+    # Of all layers at once: most have so few channels that every operation takes the same time.
+    mean, square = (torch.cat(tensors, dim=1) for tensors in zip(*moments, strict=True))
     # 30 times as fast as `var` on channels-last outputs, and precise enough at unit scale.
-    variance = (x.square().mean(dim=2) - mean.square()).clamp(min=0)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+    std = ((square - mean.square()).clamp(min=0) + 1e-5).sqrt()
+    stds = iter(std.split([part.mean.shape[1] for part in moments], dim=1))
+    flat = [x for p in parts for x in ((p.mean, next(stds)) if isinstance(p, Moments) else (p,))]
+    return torch.cat(flat, dim=1)

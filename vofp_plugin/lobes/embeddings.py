@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.axes import PROBES, find_axes, mean_and_std_over_time
+from vofp_plugin.lobes.axes import PROBES, Moments, find_axes, pooled
 from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.nnet.recording import make_recordable_, recorded
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
@@ -91,19 +91,19 @@ class ActivationEmbedding(nn.Module):
     @torch.no_grad()
     def _activations(self, x, lens=None):
         """Pooled features, layers and answer, (B, size), and probabilities (B, num_answers)."""
-        pooled, axes = [mean_and_std_over_time(x.transpose(1, 2))], iter(self.axes)
+        parts, axes = [Moments.of(x.transpose(1, 2))], iter(self.axes)
 
         def keep(name, *tensors):
-            pooled.extend(a.pool(t) for a, t in zip(next(axes), tensors, strict=True) if a)
+            parts.extend(a.pool(t) for a, t in zip(next(axes), tensors, strict=True) if a)
 
         answer = self._run(x, lens, keep)
         if self.num_answers:
             answers = answer.exp()
-            pooled.append(answers)
+            parts.append(answers)
         else:
             answers = x.new_zeros(len(x), 0)
             keep("answer", None, answer)
-        return torch.cat(pooled, dim=1), answers
+        return pooled(parts), answers
 
     def _run(self, x, lens, keep):
         """Answers `x`, and calls `keep` with the name of each layer, what it reads and gives."""

@@ -131,15 +131,15 @@ class HyperPersonalizer(nn.Module):
         Returns
         -------
         dict
-            {parameter name: (N, *shape)}, as `injected` expects.
+            {parameter name: (N, *shape)}, as `injected` expects: tensors, or weights that are
+            `Factored`.
         """
         shared = dict(main_model.named_parameters())
         weights = {}
         for (name, form), part in zip(
             self.forms.items(), numbers.split(self.sizes, dim=1), strict=True
         ):
-            tensor = form.tensor(part, shared[name])
-            weights[name] = self.mode.weight(tensor, shared[name])
+            weights[name] = self.mode.weight(form, part, shared[name])
         return weights
 
     @torch.no_grad()

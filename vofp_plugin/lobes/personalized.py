@@ -17,7 +17,7 @@ from torch import nn
 from vofp_plugin.lobes.enrollment import relative_lengths
 from vofp_plugin.lobes.normalization import keep_statistics_
 from vofp_plugin.nnet.check import check_injection
-from vofp_plugin.nnet.injection import injected, merge_
+from vofp_plugin.nnet.injection import injected, merge_, weight_specs, write_
 from vofp_plugin.nnet.recording import unrecordable_
 
 
@@ -136,7 +136,8 @@ class PersonalizedModel(nn.Module):
             {parameter name: (N, *shape)}.
         """
         summary = self.encoder.summarize(enrollment)
-        return self._weights(self.posterior(summary).mean, summary.present)
+        mean = self.hyper_personalizer.mean(self.encoder(summary))  # no variance is needed
+        return self._weights(mean, summary.present)
 
     def summarize_each(self, feats, lens):
         """Gives the summaries of utterances (U, T, F) by themselves, by what can be exported."""
@@ -196,13 +197,16 @@ class PersonalizedModel(nn.Module):
         samples = [self(feats, lens, weights) for weights in draws]
         return torch.stack(samples).logsumexp(0) - torch.tensor(float(num_samples)).log()
 
-    def merge(self, weights):
+    def merge(self, weights, into=None):
         """Writes one speaker's weights into a plain copy of the main model.
 
         Arguments
         ---------
         weights : dict
             {parameter name: (1, *shape)} from `personalize`.
+        into : torch.nn.Module
+            What an earlier `merge` gave, while this model stays as it is: only the weights are
+            written, in a tenth of the time. None makes a new copy.
 
         Returns
         -------
@@ -214,7 +218,9 @@ class PersonalizedModel(nn.Module):
         ValueError
             If the weights are for more than one speaker or do not fit the main model.
         """
-        return unrecordable_(merge_(copy.deepcopy(self.main_model), weights))
+        if into is None:
+            return unrecordable_(merge_(copy.deepcopy(self.main_model), weights))
+        return write_(into, weights, weight_specs(self.main_model))
 
     def _weights(self, numbers, present):
         """Weights of numbers (N, P); speakers that are not `present` (N,) get none's numbers."""

@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from vofp_plugin.nnet.factored import LowRankSum, ScaledChannels
+
 
 class Full:
     """One number for each weight.
@@ -34,6 +36,10 @@ class Full:
     def tensor(self, numbers, shared):
         """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
         return numbers.unflatten(1, self.shape) * self.scale
+
+    def added(self, numbers, shared):
+        """Makes weights (N, *shape), or factored ones: the tensor of `numbers` plus `shared`."""
+        return shared + self.tensor(numbers, shared)
 
     def no_change(self, generator=None):
         """Numbers (size,) of a tensor of zeros."""
@@ -72,7 +78,13 @@ class Channel(Full):
         """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
         if len(self.shape) == 1:
             return numbers
-        return numbers.reshape(len(numbers), -1, *[1] * (len(self.shape) - 1)) * shared
+        return ScaledChannels(shared, numbers).dense()
+
+    def added(self, numbers, shared):
+        """Makes weights (N, *shape), or factored ones: the tensor of `numbers` plus `shared`."""
+        if len(self.shape) == 1:
+            return super().added(numbers, shared)
+        return ScaledChannels(shared, 1 + numbers)
 
     def same_as(self, shared, generator=None):
         """Numbers (size,) of a tensor that is `shared`."""
@@ -108,9 +120,20 @@ class LowRank(Full):
         """Makes the injected tensor (N, *shape) of `numbers` (N, size)."""
         if not self.factors:
             return super().tensor(numbers, shared)
-        left, right = numbers.split([math.prod(factor) for factor in self.factors], dim=1)
-        product = left.unflatten(1, self.factors[0]) @ right.unflatten(1, self.factors[1])
-        return product.reshape(-1, *self.shape) * self.scale
+        left, right = self._factors(numbers)
+        return (left @ right).reshape(-1, *self.shape)
+
+    def added(self, numbers, shared):
+        """Makes weights (N, *shape), or factored ones: the tensor of `numbers` plus `shared`."""
+        if not self.factors:
+            return super().added(numbers, shared)
+        return LowRankSum(shared, *self._factors(numbers))
+
+    def _factors(self, numbers):
+        """Two factors, (N, O, r) and (N, r, I), whose product is the tensor."""
+        parts = numbers.split([math.prod(factor) for factor in self.factors], dim=1)
+        left, right = (p.unflatten(1, f) for p, f in zip(parts, self.factors, strict=True))
+        return left, right * self.scale
 
     def no_change(self, generator=None):
         """Numbers (size,) of a tensor of zeros.

@@ -8,6 +8,7 @@ pass can show is asked by `vofp_plugin.nnet.check.check_injection`.
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 
 from vofp_plugin.nnet.layers import WEIGHT_INJECTED, WEIGHTS, WeightInjected
@@ -267,14 +268,49 @@ def merge_(model, weights):
     >>> merge_(model, {"0.weight": torch.zeros(1, 2, 3), "0.bias": torch.ones(1, 2)})[0].bias.data
     tensor([1., 1.])
     """
-    _check_weights(weight_specs(model), weights)
+    return eject_(write_(model, weights, weight_specs(model)))
+
+
+def write_(model, weights, specs):
+    """Writes one speaker's weights into the parameters of a model, in place, and returns it.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        Any model that has parameters of these names.
+    weights : dict
+        {parameter name: (1, *shape)}.
+    specs : dict
+        {parameter name: shape} of just the weights that are expected.
+
+    Returns
+    -------
+    torch.nn.Module
+        `model`.
+
+    Raises
+    ------
+    ValueError
+        If the weights are for more than one speaker or do not fit `specs`.
+
+    Example
+    -------
+    >>> import torch
+    >>> model = torch.nn.Linear(3, 2)
+    >>> specs = {"bias": torch.Size([2])}
+    >>> write_(model, {"bias": torch.ones(1, 2)}, specs).bias.tolist()
+    [1.0, 1.0]
+    """
+    _check_weights(specs, weights)
     num_speakers = len(next(iter(weights.values())))
     if num_speakers != 1:
         raise ValueError(f"Got weights of {num_speakers} speakers to merge; expected one.")
-    # By parameter and not by state dict, where a layer of two names has two entries.
-    for name, weight in weights.items():
-        model.get_parameter(name).data.copy_(weight[0])
-    return eject_(model)
+    # By parameter and not by state dict, where a layer of two names has two entries. Torch counts
+    # the change, so that `identity` sees it.
+    with torch.no_grad():
+        for name, weight in weights.items():
+            model.get_parameter(name).copy_(weight[0])
+    return model
 
 
 def _own_parameters(layer):

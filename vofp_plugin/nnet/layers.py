@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vofp_plugin.nnet.factored import Factored
 from vofp_plugin.nnet.kernels import convolve, linear, pointwise, scale_and_shift
 
 # {layer: SpeakerWeights}, which `injection.injected` sets.
@@ -48,7 +49,7 @@ class WeightInjected:
             return super().forward(x)
         self._check_input(x)
         if weights.num_speakers == 1:
-            return self._run_alone(x, weights.weight, weights.bias)
+            return self.run_alone(x, weights.weight, weights.bias)
         if self.batch_dim:
             x = x.transpose(0, self.batch_dim)
         if len(x) % weights.num_speakers:
@@ -58,6 +59,11 @@ class WeightInjected:
             )
         y = self._run_by_speaker(x, weights)
         return y.transpose(0, self.batch_dim) if self.batch_dim else y
+
+    def _run_by_speaker(self, x, weights):
+        if isinstance(weights.weight, Factored):
+            return weights.weight.run(x, weights.bias, self)
+        return self.run_together(x, weights.weight, weights.bias)
 
     def _check_input(self, x):
         """Refuses an input that torch would take for one item without a batch."""
@@ -83,11 +89,15 @@ class WeightInjectedLinear(WeightInjected, nn.Linear):
         """All dimensions but that of the features."""
         return range(x.dim() - 1)
 
-    def _run_alone(self, x, weight, bias):
+    output_channels = -1
+
+    def run_alone(self, x, weight, bias):
+        """The plain layer with a weight and a bias for everybody."""
         return F.linear(x, weight, bias)
 
-    def _run_by_speaker(self, x, weights):
-        return linear(x, weights.weight, weights.bias)
+    def run_together(self, x, weight, bias):
+        """The layer with a weight (N, *) and a bias (N, O), or None, for each speaker."""
+        return linear(x, weight, bias)
 
 
 class WeightInjectedConv(WeightInjected):
@@ -100,18 +110,21 @@ class WeightInjectedConv(WeightInjected):
                 "the first one the batch."
             )
 
-    def _run_alone(self, x, weight, bias):
+    output_channels = 1
+
+    def run_alone(self, x, weight, bias):
+        """The plain layer with a weight and a bias for everybody."""
         return self._conv_forward(x, weight, bias)
 
-    def _run_by_speaker(self, x, weights):
+    def run_together(self, x, weight, bias):
+        """The layer with a weight (N, *) and a bias (N, O), or None, for each speaker."""
         if self._is_pointwise():
-            return pointwise(x, weights.weight, weights.bias)
+            return pointwise(x, weight, bias)
         padding = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        settings = self.stride, padding, self.dilation, self.groups
-        return convolve(x, weights.weight, weights.bias, *settings)
+        return convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def _is_pointwise(self):
         return (
@@ -154,7 +167,8 @@ class WeightInjectedBatchNorm(WeightInjected):
     def _check_input(self, x):
         self._check_input_dim(x)
 
-    def _run_alone(self, x, weight, bias):
+    def run_alone(self, x, weight, bias):
+        """The plain layer with a weight and a bias for everybody."""
         return self._normalize(x, weight, bias)
 
     def _run_by_speaker(self, x, weights):
@@ -228,7 +242,8 @@ class WeightInjectedLayerNorm(WeightInjected, nn.LayerNorm):
         """All dimensions but those that are normalized."""
         return range(x.dim() - len(self.normalized_shape))
 
-    def _run_alone(self, x, weight, bias):
+    def run_alone(self, x, weight, bias):
+        """The plain layer with a weight and a bias for everybody."""
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
     def _run_by_speaker(self, x, weights):

@@ -15,8 +15,9 @@ class Residual:
 
     Example
     -------
+    >>> from vofp_plugin.nnet.forms import Full
     >>> mode = Residual(prior_std=0.5)
-    >>> mode.weight(torch.ones(2, 3), torch.zeros(3)).shape
+    >>> mode.weight(Full(torch.Size([3])), torch.ones(2, 3), torch.zeros(3)).shape
     torch.Size([2, 3])
     """
 
@@ -43,9 +44,9 @@ class Residual:
         """Says of each number (size,) whether the enrollment may change it at the start."""
         return form.is_free()
 
-    def weight(self, tensor, shared):
-        """Makes weights (N, *shape) of the tensor (N, *shape) of a form."""
-        return shared + tensor
+    def weight(self, form, numbers, shared):
+        """Makes weights (N, *shape) of numbers (N, size) of a form."""
+        return form.added(numbers, shared)
 
     def reads_shared(self, form):
         """Says whether the shared weights matter once there are injected ones."""
@@ -84,9 +85,9 @@ class Replace(Residual):
         """Says that the enrollment may change all numbers (size,) at the start."""
         return torch.ones(form.size, dtype=torch.bool)
 
-    def weight(self, tensor, shared):
-        """Gives the tensor (N, *shape) of a form, which is the weights."""
-        return tensor
+    def weight(self, form, numbers, shared):
+        """Makes weights (N, *shape) of numbers (N, size) of a form, whose tensor they are."""
+        return form.tensor(numbers, shared)
 
     def reads_shared(self, form):
         """Says whether the form itself reads the shared weights."""

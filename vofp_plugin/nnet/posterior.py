@@ -133,7 +133,9 @@ class GaussianHead(nn.Module):
         super().__init__()
         if not std > 0:
             raise ValueError(f"Got posterior_std {std}; expected a number above 0.")
-        self.sizes = sizes
+        # Of every number, which tensor it is of; on the device, where nothing waits for it.
+        tensor_of = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        self.register_buffer("tensor_of", tensor_of, persistent=False)
         self.log_var = nn.Parameter(torch.full((sum(sizes),), 2 * math.log(std)))
         self.log_var_offset = nn.Linear(1, len(sizes))
         nn.init.normal_(self.log_var_offset.weight, 0.0, 1e-3, generator=generator)
@@ -141,9 +143,8 @@ class GaussianHead(nn.Module):
 
     def forward(self, mean, precisions):
         """Makes the posterior of means (N, P) and of the codes' precisions (N, 1)."""
-        sizes = torch.tensor(self.sizes, device=mean.device)
-        offset = self.log_var_offset(precisions.log1p()).repeat_interleave(sizes, dim=1)
-        return DiagonalGaussian(mean, self.log_var + offset)
+        offset = self.log_var_offset(precisions.log1p())
+        return DiagonalGaussian(mean, self.log_var + offset.index_select(1, self.tensor_of))
 
 
 class DeltaHead(nn.Module):

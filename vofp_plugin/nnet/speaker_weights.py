@@ -12,7 +12,7 @@ class SpeakerWeights(NamedTuple):
     ---------
     num_speakers : int
         N.
-    weight : torch.Tensor
+    weight : torch.Tensor or Factored
         (N, *shape), or (*shape) of a single speaker.
     bias : torch.Tensor
         Likewise, or None.
@@ -35,7 +35,7 @@ class SpeakerWeights(NamedTuple):
         """Makes them of a weight (N, *shape) and a bias (N, *shape), or None."""
         if len(weight) != 1:
             return cls(len(weight), weight, bias)
-        return cls(1, weight.squeeze(0), None if bias is None else bias.squeeze(0))
+        return cls(1, torch.squeeze(weight, 0), None if bias is None else bias.squeeze(0))
 
 
 class Folded(NamedTuple):

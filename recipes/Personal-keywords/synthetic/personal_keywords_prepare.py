@@ -18,8 +18,8 @@ VALID_SHARE, TEST_SHARE = 0.2, 0.2  # of words, and of speakers
 
 
 def prepare_personal_keywords(
+    data_folder,
     save_folder,
-    data_folder=None,
     synthetic_folder=None,
     synthetic_words=None,
     word_folders=(),
@@ -35,12 +35,13 @@ def prepare_personal_keywords(
 
     Arguments
     ---------
+    data_folder : str or Path
+        Words of the corpus that is tested.
     save_folder : str or Path
         Where the manifests go.
-    data_folder : str or Path
-        Words of the corpus that is tested; None tests the synthetic words.
     synthetic_folder : str or Path
-        Where the synthetic words are, or are made; None leaves them out.
+        Where the synthetic words are, or are made; the data folder, if they are tested. None leaves
+        them out.
     synthetic_words : dict
         Arguments of `make_words`.
     word_folders : sequence of str
@@ -74,13 +75,13 @@ def prepare_personal_keywords(
         return
     if synthetic_folder is not None:
         make_words(synthetic_folder, sample_rate=sample_rate, **(synthetic_words or {}))
-    tested = word_rows(data_folder or synthetic_folder, sample_rate)
+    tested = word_rows(data_folder, sample_rate)
     rows = split_words(tested, test_words, test_speakers)
     if not heard:
         rows["train"] = []
     if valid_folder is not None:
         rows["valid"] = word_rows(valid_folder, sample_rate)
-    if data_folder is not None and synthetic_folder is not None:
+    if synthetic_folder not in (None, data_folder):
         rows["train"] += word_rows(synthetic_folder, sample_rate)
     for folder in word_folders:
         rows["train"] += word_rows(folder, sample_rate)
@@ -117,7 +118,7 @@ def _dealt(names, tested, corpus):
     """{name: split}; some are tested, or a share of all, and a share of the others validates."""
     if tested is None:
         order = stable_shuffle(names)
-        tested = order[: max(1, round(TEST_SHARE * len(order)))]
+        tested = order[: max(2, round(TEST_SHARE * len(order)))]
     else:
         tested = [f"{corpus}:{name}" for name in tested]
         unknown = set(tested) - set(names)
@@ -126,7 +127,7 @@ def _dealt(names, tested, corpus):
                 f"Got {some(sorted(unknown))} to test; expected some of {some(names)}."
             )
     others = stable_shuffle(set(names) - set(tested))
-    num_valid = max(1, round(VALID_SHARE * len(others)))
+    num_valid = max(2, round(VALID_SHARE * len(others)))
     return {
         **dict.fromkeys(others[num_valid:], "train"),
         **dict.fromkeys(others[:num_valid], "valid"),

@@ -36,6 +36,8 @@ def cut_words(samples, sample_rate=16000):
     >>> [stop // 1600 for _, stop in cut_words(speech)]
     [5, 11]
     """
+    if len(samples) < SHORTEST * sample_rate:
+        return []
     level, step = _levels(samples, sample_rate)
     loud = level > level.max() - QUIET
     shortest, longest = round(SHORTEST / STEP), round(LONGEST / STEP)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vofp_plugin.lobes.embeddings import mean_and_std_over_time
+from vofp_plugin.lobes.axes import Moments, pooled
 
 
 class Trunk(nn.Module):
@@ -51,15 +51,11 @@ class Trunk(nn.Module):
             Embedding, (B, embedding_size).
         """
         activations = self._activations(feats)
-        logits = self.ds_cnn.classifier(activations[-1].mean(dim=(2, 3)))
-        return logits.log_softmax(dim=1), self.embed_voice(activations)
-
-    def embed_voice(self, activations):
-        """What the activations of all layers tell of a voice, (B, embedding_size)."""
-        pooled = [mean_and_std_over_time(x) for x in activations]
+        moments = [Moments.of(x) for x in activations]
         attention = self.attention(activations[-1]).flatten(1).softmax(dim=1)
         attended = [_attend(x.squeeze(2), attention) for x in activations]
-        return torch.cat([*pooled, *attended], dim=1)
+        logits = self.ds_cnn.classifier(moments[-1].mean)
+        return logits.log_softmax(dim=1), pooled([*moments, *attended])
 
     def _activations(self, feats):
         """Normalized features (B, F, 1, T), and what the stem and every block put out."""

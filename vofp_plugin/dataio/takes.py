@@ -1,6 +1,5 @@
 """Takes: is a recording one whole word, and is it like the other takes of the word?"""
 
-import torch
 
 from vofp_plugin.dataio.quality import Quality
 

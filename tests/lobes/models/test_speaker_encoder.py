@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from vofp_plugin.dataio.resemblyzer import ResemblyzerEmbedding
 from vofp_plugin.lobes.detection_head import DetectionHead
 from vofp_plugin.lobes.detector import Detector
-from vofp_plugin.lobes.models.resemblyzer import ResemblyzerEmbedding
 from vofp_plugin.lobes.models.speaker_encoder import SpeakerEncoder
 
 
@@ -45,6 +45,6 @@ def test_resemblyzer_gives_embeddings_of_length_1():
 
 
 def test_resemblyzer_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("vofp_plugin.lobes.models.resemblyzer.find_spec", lambda name: None)
+    monkeypatch.setattr("vofp_plugin.dataio.resemblyzer.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'vofp_plugin\[peers\]'"):
         ResemblyzerEmbedding()

@@ -36,7 +36,13 @@ class Axes(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Means over time of a tensor and of its squares, (B, C) each."""
+    """Means over time of a tensor and of its squares, (B, C) each.
+
+    Example
+    -------
+    >>> Moments.of(torch.tensor([[[1.0, 3.0]]]))
+    Moments(mean=tensor([[2.]]), square=tensor([[5.]]))
+    """
 
     mean: torch.Tensor
     square: torch.Tensor

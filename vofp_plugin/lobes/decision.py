@@ -22,6 +22,11 @@ class OperatingPoint(NamedTuple):
         Of the log-odds, in nats.
     frr : float
         Share of true claims that it rejects.
+
+    Example
+    -------
+    >>> OperatingPoint(far=0.01, threshold=2.5, frr=0.2).far
+    0.01
     """
 
     far: float

@@ -39,7 +39,13 @@ class SpeakerWeights(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """Scale and shift, (N, C) each, of a batch normalization by the statistics `running_var`."""
+    """Scale and shift, (N, C) each, of a batch normalization by the statistics `running_var`.
+
+    Example
+    -------
+    >>> Folded(torch.ones(3), torch.ones(2, 3), torch.zeros(2, 3)).scale.shape
+    torch.Size([2, 3])
+    """
 
     running_var: torch.Tensor
     scale: torch.Tensor

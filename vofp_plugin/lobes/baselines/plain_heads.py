@@ -39,6 +39,13 @@ class PlainNormalizedHead(NormalizedCosineHead):
         E, which is D too.
     cohort_size, nearest : int
         As of `NormalizedCosineHead`.
+
+    Example
+    -------
+    >>> import torch
+    >>> head = PlainNormalizedHead(embedding_size=8)
+    >>> head.encode(torch.ones(1, 8)).norm().round().item()
+    1.0
     """
 
     def __init__(self, embedding_size, cohort_size=400, nearest=100):

@@ -1,6 +1,5 @@
 """Takes: is a recording one whole word, and is it like the other takes of the word?"""
 
-
 from vofp_plugin.dataio.quality import Quality
 
 CUT_OFF, TWO_WORDS, UNLIKE = "cut off", "two words", "unlike the other takes"

@@ -57,11 +57,12 @@ def test_clip_is_the_part_that_the_row_names(tmp_path, front_end):
 
 @pytest.mark.parametrize(
     "num_samples, expected",
-    [(4, [0, 1, 2, 3]), (3, [0, 1, 2, 0]), (6, [2, 3, 4, 5]), (7, [3, 4, 5, 6])],
+    [(4, [0, -1, 2, -3]), (3, [0, -1, 2, 0]), (6, [2, -3, 4, -5]), (7, [-3, 4, -5, 6])],
 )
 def test_clips_get_one_length(num_samples, expected):
     front_end = FrontEnd(None, sample_rate=4)
-    assert front_end.fit(torch.arange(num_samples)).tolist() == expected
+    rising = torch.arange(num_samples) * torch.tensor([1, -1]).repeat(4)[:num_samples]
+    assert front_end.fit(rising).tolist() == expected
     row = {"start": 0, "stop": num_samples}
     assert front_end.relative_length(row) == min(1.0, num_samples / 4)
 

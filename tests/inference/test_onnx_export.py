@@ -109,14 +109,12 @@ def test_the_pair_without_enrollment_answers_as_for_everybody(spotter, pair):
     np.testing.assert_allclose(scores, spotter.answer([audio[0]]).numpy(), atol=1e-4)
 
 
-def test_a_detector_is_exported_with_its_decision(tmp_path):
+def test_a_detector_that_would_answer_otherwise_is_not_exported(tmp_path):
+    """Its scores depend on the rounding of features more than is allowed; see docs/design.md."""
     spotter = random_detector(TargetSpeakerSpotter, 2)
-    profile = spotter.enroll(TAKES)
-    export_onnx(spotter, profile, tmp_path / "anna.onnx")
-    audio = stream(RATE)
-    (scores,) = ort.InferenceSession(tmp_path / "anna.onnx").run(None, {"audio": audio.numpy()})
-    expected = spotter.answer([audio[0]], profiles=profile).numpy()
-    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    with pytest.raises(ValueError, match="The exported model answers otherwise by"):
+        export_onnx(spotter, spotter.enroll(TAKES), tmp_path / "anna.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_is_told_and_nothing_is_written(tmp_path):

@@ -149,7 +149,7 @@ def test_a_damaged_file_is_not_loaded(trained, front_end, tmp_path, name):
 
 
 def test_the_package_imports_nothing_before_it_is_asked(repo_root):
-    assert sorted(vofp_plugin.__all__) == ["load", "personalize"]
+    assert {"KeywordSpotter", "load", "personalize"} <= set(vofp_plugin.__all__)
     with pytest.raises(AttributeError, match="no attribute 'peronalize'"):
         _ = vofp_plugin.peronalize
 

@@ -49,10 +49,14 @@ def loudest_window(wavs, length, sample_rate):
 
 def _loudness(wavs, length, hop):
     """Starts (W,) of windows and how loud each is around its middle, (B, W)."""
-    blocks = torch.nn.functional.avg_pool1d
     wavs = wavs.unsqueeze(1)
     if hop > 1:
-        power = blocks(wavs.square(), hop, hop) - blocks(wavs, hop, hop).square()
+        # A convolution, since torch.export ties a pooling to the remainder of a length.
+        mean = wavs.new_full((1, 1, hop), 1 / hop)
+        first, second = (
+            torch.nn.functional.conv1d(x, mean, stride=hop) for x in (wavs, wavs.square())
+        )
+        power = second - first.square()
         amplitude = power.clamp(min=0).sqrt()
     else:
         amplitude = wavs.abs()

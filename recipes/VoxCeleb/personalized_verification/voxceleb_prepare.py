@@ -108,6 +108,6 @@ def _speakers_asked(path):
 
 def _with_tested(speakers, tested):
     """The division of `speaker_folds` with other speakers in the test; the rest trains."""
-    valid = set(speakers["valid"]) - tested
-    train = (set(speakers["train"]) | set(speakers["test"])) - tested
-    return {"train": sorted(train), "valid": sorted(valid), "test": sorted(tested)}
+    order = [*speakers["valid"], *speakers["test"], *speakers["train"]]
+    others, count = [name for name in order if name not in tested], len(speakers["valid"])
+    return {"train": others[count:], "valid": others[:count], "test": sorted(tested)}

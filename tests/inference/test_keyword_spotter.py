@@ -180,5 +180,5 @@ def test_weights_of_a_profile_are_made_once(spotter, wavs):
 
 
 def test_no_query_is_refused(spotter):
-    with pytest.raises(ValueError, match="Got no waveform to answer"):
+    with pytest.raises(ValueError, match="Got no waveform; expected at least one"):
         spotter.classify_batch([])

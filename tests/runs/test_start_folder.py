@@ -148,10 +148,17 @@ def test_start_that_was_trained_anew_is_told(trained, start, tmp_path):
     assert start(folder, *options)["per_speaker"] == metrics["per_speaker"]
 
 
+NEEDED = {  # of a command line, besides the data folder
+    "personal_keywords": {"valid_folder": "x"},
+    "personalize_pretrained": {"start_checkpoint": "x"},
+}
+
+
 @pytest.mark.parametrize(
     "hparams", sorted(RECIPES.glob("*/*/hparams")), ids=lambda folder: folder.parts[-3]
 )
 def test_every_start_folder_is_the_output_folder_of_a_yaml_beside_it(hparams):
-    yamls = [settings(resolve_yaml(path, {"data_folder": "x"})) for path in hparams.iterdir()]
+    given = {"data_folder": "x", **NEEDED.get(hparams.parent.name, {})}
+    yamls = [settings(resolve_yaml(path, given)) for path in hparams.iterdir()]
     made = {values["output_folder"] for values in yamls}
     assert {values["start_folder"] for values in yamls} <= {"", *made}  # nothing: null

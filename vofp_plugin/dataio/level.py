@@ -7,6 +7,17 @@ FAINTEST = -100.0  # dB of full scale; what is fainter is not raised to `LOUDEST
 MOMENT, STEP = 0.100, 0.010  # s
 
 
+def amplitude(level):
+    """Amplitude of a level in dB.
+
+    Example
+    -------
+    >>> amplitude(-20.0)
+    0.1
+    """
+    return 10 ** (level / 20)
+
+
 def to_one_level(wavs, sample_rate):
     """Brings the loudest moment of every waveform to the same level.
 

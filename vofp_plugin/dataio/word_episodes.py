@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from vofp_plugin.dataio.episodes import Item
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import picked, seeded, shuffled
 
 CORPUS_MARK = ":"  # what is before it in the name of a speaker is the corpus
 
@@ -88,13 +88,13 @@ class WordEpisodeBatchSampler(Sampler):
         for _ in range(self.num_episodes):
             items = []
             for number in range(rounds):
-                corpus = names[_integer(len(names), generator)]
+                corpus = picked(names, generator)
                 items += self._round(corpus, number * self.voices, generator)
             yield [item._replace(room=room) for room, item in enumerate(items)]
 
     def _round(self, corpus, first_voice, generator):
         """Items of V voices, the targets of a voice one after another."""
-        first = _pick(self.corpora[corpus], generator)
+        first = picked(self.corpora[corpus], generator)
         words = self._words(first, generator)
         speakers = [first, *self._others(corpus, first, words, generator)]
         return [
@@ -109,7 +109,7 @@ class WordEpisodeBatchSampler(Sampler):
         words = sorted(self.takes[speaker])
         start = _integer(len(words), generator)
         near = [words[(start + step) % len(words)] for step in range(self.words // 2)]
-        others = [word for word in _shuffled(words, generator) if word not in near]
+        others = [word for word in shuffled(words, generator) if word not in near]
         words = list(dict.fromkeys(near + others))[: self.words]
         return [words[i % len(words)] for i in range(self.words)]
 
@@ -117,7 +117,7 @@ class WordEpisodeBatchSampler(Sampler):
         """V - 1 speakers who say one of the words, at best others; the first one fills up."""
         asked = self.speakers[corpus]
         known = sorted(set().union(*(asked[word] for word in words)) - {first})
-        known = _shuffled(known, generator)
+        known = shuffled(known, generator)
         # Those with the most of the words come first; the order among equals is drawn.
         known.sort(key=lambda name: -len(self.takes[name].keys() & set(words)))
         chosen = known[: self.voices - 1]
@@ -127,13 +127,13 @@ class WordEpisodeBatchSampler(Sampler):
         """The words that a speaker says of some, filled up by others of theirs."""
         own = self.takes[speaker]
         said = [word for word in words if word in own]
-        others = [word for word in _shuffled(sorted(own), generator) if word not in said]
+        others = [word for word in shuffled(sorted(own), generator) if word not in said]
         chosen = (said + others)[: self.words]
         return [chosen[i % len(chosen)] for i in range(self.words)]
 
     def _target(self, speaker, word, voice, generator):
         """K drawn enrollment places, the others empty, and Q queries."""
-        takes = _shuffled(self.takes[speaker][word], generator)
+        takes = shuffled(self.takes[speaker][word], generator)
         shots = 1 + _integer(self.shape.max_shots, generator)
         indices = [takes[i % len(takes)] for i in range(self.shape.per_speaker)]
         filled = [k < shots or k >= self.shape.max_shots for k in range(self.shape.per_speaker)]
@@ -155,14 +155,6 @@ def _corpora(takes):
             f"Got {len(takes)} speakers, none of whom says two words; expected some. Use more data."
         )
     return corpora
-
-
-def _shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
-
-
-def _pick(items, generator):
-    return items[_integer(len(items), generator)]
 
 
 def _integer(count, generator):

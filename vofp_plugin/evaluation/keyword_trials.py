@@ -2,12 +2,10 @@
 
 from collections import defaultdict
 
-import torch
-
 from vofp_plugin.dataio.manifests import SILENCE
 from vofp_plugin.evaluation.detection import DetectionEvaluation
 from vofp_plugin.evaluation.trial_lists import Trial
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import seeded, shuffled
 
 
 class KeywordEvaluation(DetectionEvaluation):
@@ -95,11 +93,11 @@ def word_trials(manifest, shots, num_draws=4, min_queries=1, num_others=40, seed
         others = _false_claims(takes, speaker, word)
         for draw in range(num_draws):
             name = f"{speaker}_{word.rpartition(':')[2]}_{draw}"
-            order = _shuffled(takes[speaker, word], generator)
+            order = shuffled(takes[speaker, word], generator)
             enrollments[name] = order[:most]
             trials += [Trial(True, name, query, word) for query in order[most:]]
             for asked in others:
-                drawn = _shuffled(asked, generator)[:num_others]
+                drawn = shuffled(asked, generator)[:num_others]
                 trials += [Trial(False, name, query, word) for query in drawn]
     return trials, enrollments
 
@@ -111,7 +109,3 @@ def _false_claims(takes, speaker, word):
         if (other, said) != (speaker, word):
             kinds[other == speaker, said == word] += names
     return list(kinds.values())
-
-
-def _shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]

@@ -12,7 +12,7 @@ from vofp_plugin.dataio.manifests import SILENCE
 from vofp_plugin.dataio.noise import mix
 from vofp_plugin.tasks.personal_vad import speech_frames
 from vofp_plugin.utils.files import whole_file
-from vofp_plugin.utils.seeds import choice_of, seeded
+from vofp_plugin.utils.seeds import choice_of, seeded, shuffled
 
 HOP = 0.010  # s, from frame to frame
 PAUSE = (0.2, 1.0)  # s, between utterances
@@ -87,18 +87,18 @@ def draw_streams(rows, most, per_target=4, length=4, seed=0):
     for target in targets:
         generator = seeded("streams", seed, target)
         for number in range(per_target):
-            mine = _shuffled(spoken[target], generator)
-            others = _shuffled([s for s in spoken if s != target], generator)
-            heard = [_shuffled(spoken[other], generator)[0] for other in others[: length - 1]]
+            mine = shuffled(spoken[target], generator)
+            others = shuffled([s for s in spoken if s != target], generator)
+            heard = [shuffled(spoken[other], generator)[0] for other in others[: length - 1]]
             strangers = [s for s in targets if s in others[length - 1 :]] or targets
-            stranger = _shuffled([s for s in strangers if s != target], generator)[0]
+            stranger = shuffled([s for s in strangers if s != target], generator)[0]
             specs.append(
                 StreamSpec(
                     f"{target}_{number}",
                     target,
                     mine[:most],
-                    _shuffled(spoken[stranger], generator)[:most],
-                    _shuffled([mine[most], *heard], generator),
+                    shuffled(spoken[stranger], generator)[:most],
+                    shuffled([mine[most], *heard], generator),
                 )
             )
     return specs
@@ -202,7 +202,3 @@ def _looped(noise, length, generator):
 def _between(bounds, generator):
     low, high = bounds
     return low + (high - low) * torch.rand((), generator=generator)
-
-
-def _shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator)]

@@ -9,12 +9,10 @@ which are the enrollment of K shots. Without it an enrollment is the utterance o
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
 from vofp_plugin.dataio.manifests import SILENCE, some
 from vofp_plugin.utils.files import whole_file
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import picked, seeded, shuffled
 
 
 class Trial(NamedTuple):
@@ -249,7 +247,7 @@ def keyword_trials(manifest, shots, num_draws=10, min_queries=3, num_impostors=2
         for query in queries + others:
             word = manifest[query]["command"]
             trials.append(Trial(query in queries, name, query, word))
-            other_word = _pick([w for w in words if w != word], generator)
+            other_word = picked([w for w in words if w != word], generator)
             trials.append(Trial(False, name, query, other_word))
     return trials, enrollments
 
@@ -291,16 +289,16 @@ def _drawn_enrollments(manifest, most, num_draws, min_queries, num_impostors, ki
     for speaker in targets:
         generator = seeded(kind, seed, speaker)
         for draw in range(num_draws):
-            order = _shuffled(utterances[speaker], generator)
+            order = shuffled(utterances[speaker], generator)
             others = _impostors(utterances, speaker, num_impostors, generator)
             yield f"{speaker}_{draw}", order[:most], order[most:], others, generator
 
 
 def _impostors(utterances, speaker, count, generator):
     """IDs of `count` utterances of others, speaker after speaker in a random order."""
-    others = _shuffled([other for other in utterances if other != speaker], generator)
+    others = shuffled([other for other in utterances if other != speaker], generator)
     names = [others[i % len(others)] for i in range(min(count, len(others)))]
-    return [_pick(utterances[name], generator) for name in names]
+    return [picked(utterances[name], generator) for name in names]
 
 
 def _lines(path):
@@ -326,11 +324,3 @@ def _refuse(what, names):
             f"Got {len(names)} {what} ({some(names)}); expected none. Fix the lists or the "
             "manifest; nothing was computed."
         )
-
-
-def _shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator)]
-
-
-def _pick(items, generator):
-    return items[int(torch.randint(0, len(items), (1,), generator=generator))]

@@ -7,11 +7,10 @@ queries. Each draw has its own stranger, whose enrollment stands in for the spea
 from collections import defaultdict
 from typing import NamedTuple
 
-import torch
 from speechbrain.utils.logger import get_logger
 
 from vofp_plugin.dataio.manifests import SILENCE
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import seeded, shuffled
 
 logger = get_logger(__name__)
 
@@ -98,11 +97,11 @@ def make_draws(rows, max_shots, num_draws=20, min_queries=3, max_queries=40, see
 
 def _speaker_draws(speaker, utterances, rows, max_shots, num_draws, max_queries, seed):
     generator = seeded(seed, speaker)
-    strangers = _shuffled([s for s in utterances if s != speaker], generator)
+    strangers = shuffled([s for s in utterances if s != speaker], generator)
     for draw in range(num_draws):
-        places = _shuffled(utterances[speaker], generator)
+        places = shuffled(utterances[speaker], generator)
         enrollment = places[:max_shots]
-        candidates = _shuffled(utterances[strangers[draw % len(strangers)]], generator)
+        candidates = shuffled(utterances[strangers[draw % len(strangers)]], generator)
         yield Draw(
             speaker,
             enrollment,
@@ -121,7 +120,3 @@ def _same_words(enrollment, candidates, rows):
             left.remove(same[0])
     # Other words only now, so that none takes an utterance that a later one needs.
     return [taken[place] if place in taken else left.pop(0) for place in enrollment]
-
-
-def _shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator)]

@@ -6,6 +6,7 @@ import torch
 
 from vofp_plugin.tasks.base import Task
 from vofp_plugin.tasks.detection import pairwise_loss, prototype_softmax
+from vofp_plugin.utils.frame_level import frame_levels
 
 NO_WORD = -1
 SOUND_RANGE = 25.0  # dB below the loudest frame of an item
@@ -177,7 +178,7 @@ def straddle(feats, words, voices, generator=None):
 def _joined(first, second):
     """The second half of one word's sound and the first half of another's, (T, F)."""
     frames = len(first)
-    begin, middle, end = _sound(first)
+    _, middle, end = _sound(first)
     start, centre, _ = _sound(second)
     sound = torch.cat([first[middle:end], second[start:centre]])
     before = (frames - len(sound)) // 2
@@ -187,7 +188,7 @@ def _joined(first, second):
 
 def _sound(feats):
     """First frame, middle and end of what is less than `SOUND_RANGE` dB below the loudest frame."""
-    level = feats.topk(min(8, feats.shape[1]), dim=1).values.mean(dim=1)
+    level = frame_levels(feats)
     loud = (level > level.max() - SOUND_RANGE).nonzero().flatten()
     begin, end = int(loud[0]), int(loud[-1]) + 1
     return begin, (begin + end) // 2, end

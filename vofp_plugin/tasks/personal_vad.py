@@ -7,9 +7,9 @@ import torch
 from vofp_plugin.tasks.base import Task
 from vofp_plugin.tasks.detection import pairwise_loss, prototype_softmax
 from vofp_plugin.tasks.streams import NOBODY
+from vofp_plugin.utils.frame_level import frame_levels
 
 SPEECH_RANGE = 30.0  # dB below the loudest frame
-LOUD_BANDS = 8  # of a frame, whose mean is its level
 
 
 class SpeechActivityTask(Task):
@@ -71,7 +71,7 @@ def speech_frames(feats):
     >>> speech_frames(clip)
     tensor([[False,  True,  True, False]])
     """
-    level = feats.topk(min(LOUD_BANDS, feats.shape[2]), dim=2).values.mean(dim=2)
+    level = frame_levels(feats)
     return level > level.amax(dim=1, keepdim=True) - SPEECH_RANGE
 
 

@@ -37,6 +37,28 @@ def choice_of(options, *parts):
     return options[number_of(*parts) % len(options)]
 
 
+def shuffled(items, generator):
+    """The items of a list in a random order, drawn by a generator.
+
+    Example
+    -------
+    >>> sorted(shuffled("abc", seeded(0)))
+    ['a', 'b', 'c']
+    """
+    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
+
+
+def picked(items, generator):
+    """One of a list's items, drawn by a generator.
+
+    Example
+    -------
+    >>> picked("a", seeded(0))
+    'a'
+    """
+    return items[int(torch.randint(0, len(items), (1,), generator=generator))]
+
+
 def number_of(*parts):
     """Non-negative integer below 2 ** 56 that depends on all parts."""
     text = " ".join(map(str, parts))

@@ -22,6 +22,7 @@ from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
 from vofp_plugin.dataio.corpora.espeak import MAX_RATE, Espeak, Voice
+from vofp_plugin.dataio.level import amplitude
 from vofp_plugin.utils.files import whole_folder
 
 logger = get_logger(__name__)
@@ -362,7 +363,7 @@ def _record_take(espeak, word, voice, generator):
     utterance = torch.zeros(round(UTTERANCE_DURATION * espeak.sample_rate))
     room = len(utterance) - len(speech)
     start = generator.randint(0, min(room, round(MAX_LEADING_SILENCE * espeak.sample_rate)))
-    utterance[start : start + len(speech)] = speech * (_amplitude(level) / speech.abs().max())
+    utterance[start : start + len(speech)] = speech * (amplitude(level) / speech.abs().max())
     return utterance
 
 
@@ -381,13 +382,8 @@ def _speak(espeak, word, voice):
 def _trim(speech):
     """Drops the silence before and after a word, of shape (L,)."""
     magnitude = speech.abs()
-    (loud,) = torch.where(magnitude > magnitude.max() * _amplitude(SILENCE_LEVEL))
+    (loud,) = torch.where(magnitude > magnitude.max() * amplitude(SILENCE_LEVEL))
     return speech[loud[0] : loud[-1] + 1]
-
-
-def _amplitude(level):
-    """Amplitude of a level in dB."""
-    return 10 ** (level / 20)
 
 
 def _word_spectrum(speech, mel):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vofp_plugin.dataio.corpora.espeak import Espeak, Voice
 from vofp_plugin.dataio.corpora.made_up_words import LANGUAGES, LIKES, make_up_words
+from vofp_plugin.dataio.level import amplitude
 from vofp_plugin.utils.files import whole_folder
 
 logger = get_logger(__name__)
@@ -162,16 +163,11 @@ def _say(espeak, word, voice, generator):
 
 def _record(speech, sample_rate, generator):
     """A word between pauses, with the noise of a microphone, (L,)."""
-    peak = _amplitude(generator.uniform(*PEAK_LEVELS))
-    floor = peak * _amplitude(generator.uniform(*FLOORS))
+    peak = amplitude(generator.uniform(*PEAK_LEVELS))
+    floor = peak * amplitude(generator.uniform(*FLOORS))
     pause = round(PAUSE * sample_rate)
     wav = torch.nn.functional.pad(speech / speech.abs().max() * peak, (pause, pause))
     noise = torch.randn(
         len(wav), generator=torch.Generator().manual_seed(generator.randrange(2**31))
     )
     return (wav + floor * noise).clamp(-1, 1)
-
-
-def _amplitude(level):
-    """Amplitude of a level in dB."""
-    return 10 ** (level / 20)

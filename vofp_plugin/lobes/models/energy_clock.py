@@ -5,7 +5,8 @@ Pauses, position and length of a word then change nothing, and the order of its 
 
 import torch
 
-LOUD_BANDS = 8  # of a frame, whose mean is its level
+from vofp_plugin.utils.frame_level import frame_levels
+
 FLOOR = 0.1  # quantile of the frames that is taken for silence
 SOFTENING = 5.0  # dB, added to the range of levels, so that noise alone has no clear loudest frame
 
@@ -44,7 +45,7 @@ def clock_weights(feats, num_segments):
 
 def _energy_shares(feats):
     """Share of every frame in the energy of its clip, (B, T)."""
-    level = feats.topk(min(LOUD_BANDS, feats.shape[2]), dim=2).values.mean(dim=2)
+    level = frame_levels(feats)
     ordered = level.sort(dim=1).values
     floor = ordered[:, int(FLOOR * (feats.shape[1] - 1))].unsqueeze(1)
     span = ordered[:, -1:] - floor + SOFTENING

@@ -20,10 +20,10 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
     class Enough(Exception):
         """Ends the run."""
 
-    def take(brain, draws, conditions, metrics):
+    def take(brain, run, metrics, draws, conditions, asked, classes):
         raise Enough(brain, draws, conditions)
 
-    monkeypatch.setattr("vofp_plugin.runs.testing.evaluate", take)
+    monkeypatch.setattr("vofp_plugin.runs.testing.score", take)
     folder = shutil.copytree(finished_run, tmp_path / "run")
     with pytest.raises(Enough) as taken:
         run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")

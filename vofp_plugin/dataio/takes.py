@@ -26,6 +26,7 @@ def assess_take(wav, sample_rate=16000):
 
     Example
     -------
+    >>> import torch
     >>> word = torch.randn(8000)
     >>> silence = 0.001 * torch.randn(8000)
     >>> assess_take(torch.cat([silence, word, silence])).reason
@@ -80,6 +81,7 @@ def likeness_of_takes(codes):
 
     Example
     -------
+    >>> import torch
     >>> likeness_of_takes(torch.eye(3)[[0, 0, 1]]).round(decimals=1).tolist()[2]
     0.0
     """

@@ -28,6 +28,7 @@ TAKES = [utter(take=1), utter(take=2)]
 
 @pytest.fixture(scope="module")
 def spotter():
+    torch.manual_seed(0)
     return random_spotter()
 
 
@@ -75,8 +76,8 @@ def test_a_file_is_small_and_so_is_its_loss_in_8_bits(path, tmp_path):
     small, audio = tmp_path / "int8.onnx", {"audio": stream(RATE).numpy()}
     round_to_8_bits(path, small)
     scores, rounded = (ort.InferenceSession(file).run(None, audio)[0] for file in (path, small))
-    assert 0 < np.abs(scores - rounded).max() < 0.1
-    assert path.stat().st_size < 60000
+    assert 0 < np.abs(scores - rounded).max() < 0.05 * np.abs(scores).max()
+    assert path.stat().st_size < 65536
 
 
 def test_it_runs_where_torch_is_not(path):

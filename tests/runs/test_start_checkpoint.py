@@ -106,7 +106,7 @@ def test_class_list_that_is_none(tmp_path, text):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("--main={main_model: {embedding_model: {lin_neurons: 7}}}", "has the shape .* expected"),
+        ("--tdnn_channels=[8, 8, 8, 8, 14]", "has the shape .* expected"),
         ("--start_folder=there", "Got the start_folder there and the start_checkpoint"),
         ("--start_classes=nowhere.txt", "Found no class list nowhere.txt"),
     ],

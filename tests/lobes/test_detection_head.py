@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from vofp_plugin.lobes.baselines.film_head import FilmHead
 from vofp_plugin.lobes.detection_head import AmortizedHead, CosineHead, DetectionHead
 from vofp_plugin.lobes.enrollment import Summary
 from vofp_plugin.nnet.two_covariance import speaker_weights, with_squares
 from vofp_plugin.tasks.det_curve import DetCurve
 
-all_heads = pytest.mark.parametrize("kind", [DetectionHead, CosineHead, AmortizedHead])
+all_heads = pytest.mark.parametrize("kind", [DetectionHead, CosineHead, AmortizedHead, FilmHead])
 
 
 def made(kind, num_speakers=3, shots=4):
@@ -63,7 +64,8 @@ def test_merged_layer_is_plain_and_answers_alike(kind):
     head, codes = made(kind)
     weights, queries = head.weights(head.summarize(codes[:1])), torch.randn(5, 6)
     layer = head.merge(weights)
-    assert type(layer) is torch.nn.Linear
+    plain = (torch.nn.Linear, torch.nn.ReLU, torch.nn.Sequential)
+    assert {type(part) for part in layer.modules()} <= set(plain)
     torch.testing.assert_close(layer(head.inputs(queries))[:, 0], head(queries, weights))
     with pytest.raises(ValueError, match="3 speakers to merge"):
         head.merge(head.weights(head.summarize(codes)))

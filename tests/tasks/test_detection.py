@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vofp_plugin.dataio.episodes import Episode
+from vofp_plugin.lobes.baselines.film_head import FilmHead
 from vofp_plugin.lobes.baselines.shared import SharedModel
 from vofp_plugin.lobes.detection_head import AmortizedHead, DetectionHead
 from vofp_plugin.lobes.detector import Detector
@@ -132,7 +133,7 @@ def test_silence_is_nobodys_claim():
     assert (kind[:, 6] == LEFT_OUT).all()
 
 
-@pytest.mark.parametrize("head", [DetectionHead, AmortizedHead])
+@pytest.mark.parametrize("head", [DetectionHead, AmortizedHead, FilmHead])
 def test_objective_trains_trunk_and_head(head):
     task, model, episode = DetectionTask(), made_up_model(head), made_up_episode()
     heard = task.predict(model, episode)

@@ -156,12 +156,16 @@ class DetectionEvaluation:
         curve = DetCurve.of(soft_and(together).numpy(), accepted, weights)
         return Decision(soft_and, curve.equal_error()[1], curve.operating_points())
 
+    def log_odds(self, scores, decision, rule=None):
+        """What a decision makes of scores (M, 2): (M,), in nats."""
+        return decision(_asked_scores(scores, rule or self.rule))
+
     def rows(self, scores, facts, decision, rule=None):
         """Rows of one condition: those of `detection_rows`, of each kind of enrollment."""
         rule, rows = rule or self.rule, []
         for enrollment in dict.fromkeys(kind for kind, _ in scores):
             log_odds = {
-                shots: decision(_asked_scores(values, rule)).numpy()
+                shots: self.log_odds(values, decision, rule).numpy()
                 for (kind, shots), values in scores.items()
                 if kind == enrollment
             }
@@ -177,7 +181,7 @@ class DetectionEvaluation:
         curves = {}
         for (enrollment, shots), values in scores.items():
             if enrollment == "own":
-                log_odds = decision(_asked_scores(values, rule)).numpy()
+                log_odds = self.log_odds(values, decision, rule).numpy()
                 curve = DetCurve.of(log_odds, accepted, weights)
                 curves[shots] = [(float(far), curve.frr_at(far)[0]) for far in POINTS]
         return curves
@@ -202,7 +206,7 @@ class DetectionEvaluation:
             Calibration bins, (15, 3).
         """
         rule, facts = self.rule, asked.facts
-        log_odds = decision(_asked_scores(scores, rule)) - decision.threshold
+        log_odds = self.log_odds(scores, decision) - decision.threshold
         log_probs = F.logsigmoid(torch.stack([-log_odds, log_odds], dim=1).double())
         accepted = torch.from_numpy(facts.accepted(rule))
         right = (log_odds >= 0) == accepted

@@ -137,7 +137,7 @@ class DetectionHead(nn.Module):
             raise ValueError(
                 f"Got weights of {len(weights['bias'])} speakers to merge; expected one."
             )
-        layer = nn.Linear(weights["weight"].shape[2], 1)
+        layer = nn.Linear(*reversed(weights["weight"].shape[1:]))
         layer.load_state_dict({name: weight[0].detach() for name, weight in weights.items()})
         return layer
 

@@ -8,6 +8,9 @@ from speechbrain.utils.distributed import if_main_process
 from vofp_plugin.evaluation.conditions import evaluation_data
 from vofp_plugin.inference.interfaces import DECISION_FILE
 from vofp_plugin.lobes.decision import Decision
+from vofp_plugin.utils.files import whole_file
+
+SCORES_FILE = "test_scores.npz"
 
 
 def decision_path(folder, evaluation, rule):
@@ -100,7 +103,7 @@ def validate_claims(brain, hparams, condition, trials):
 
 
 def detect(brain, hparams, asked, conditions, classes):
-    """Scores the trials of the test.
+    """Scores the trials of the test, and keeps the scores of the first rule in the run's folder.
 
     Arguments
     ---------
@@ -131,6 +134,9 @@ def detect(brain, hparams, asked, conditions, classes):
         rule: Decision.load(decision_path(hparams["output_folder"], evaluation, rule))
         for rule in evaluation.rules
     }
+    if if_main_process():
+        folder, decision = Path(hparams["output_folder"]), decisions[evaluation.rule]
+        _write_scores(evaluation, scores, decision, folder / SCORES_FILE)
     judged = [_judged(evaluation, scores, trials, *one) for one in decisions.items()]
     metrics = {"detection": judged[0]}
     if len(judged) > 1:
@@ -138,6 +144,17 @@ def detect(brain, hparams, asked, conditions, classes):
     if not hparams["task"].classifies:
         metrics |= _by_speaker(evaluation, scores, trials, decisions[evaluation.rule])
     return metrics
+
+
+def _write_scores(evaluation, scores, decision, path):
+    """Keeps the log-odds (M,) of the M lines of test_trials.txt, so that runs can be compared."""
+    arrays = {
+        f"{name} {enrollment} {shots}": evaluation.log_odds(values, decision).numpy()
+        for name, cells in scores.items()
+        for (enrollment, shots), values in cells.items()
+    }
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        np.savez_compressed(stream, **arrays)
 
 
 def _judged(evaluation, scores, trials, rule, decision):

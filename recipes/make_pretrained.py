@@ -205,8 +205,10 @@ def _accuracy_rows(metrics):
 
 
 def _detection_rows(metrics):
-    """Errors by condition, enrollment and K, all kinds of false claims together; or nothing."""
+    """Errors on all kinds of false claims, of own enrollments and a stranger's; or nothing."""
     found = metrics.get("detection", {"rows": []})["rows"]
+    conditions = list(dict.fromkeys(row["condition"] for row in found))
+    most = max((row["shots"] for row in found if row["shots"] != "all"), default=0)
     rows = [
         (
             row["condition"],
@@ -215,7 +217,10 @@ def _detection_rows(metrics):
             *(f"{100 * row[key]:.1f}" for key in ("eer", "frr_at_1", "actual")),
         )
         for row in found
-        if row["negatives"] == "all kinds"
+        if row["negatives"] == found[-1]["negatives"]  # all kinds, or the only one
+        and row["condition"] in (conditions[0], conditions[-1])
+        and (row["enrollment"] == "own" or (row["enrollment"], row["shots"]) == ("stranger", most))
+        and row["shots"] != "all"
     ]
     head = ("Condition", "Enrollment", "K", "EER (%)", "FRR at 1 % FAR (%)", "Actual error (%)")
     return [head, *rows] if rows else []

@@ -20,12 +20,16 @@ from typing import NamedTuple
 import numpy as np
 
 from vofp_plugin.dataio.manifests import read_manifest
-from vofp_plugin.evaluation.detection_table import TrialFacts, interval, resampled_errors
+from vofp_plugin.evaluation.detection_table import (
+    TrialFacts,
+    false_kinds,
+    interval,
+    resampled_errors,
+)
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.evaluation.trial_lists import read_enrollments, read_trials
 from vofp_plugin.runs.detection import SCORES_FILE
 from vofp_plugin.tasks.det_curve import DetCurve
-from vofp_plugin.tasks.detection import KINDS, RULES
 from vofp_plugin.utils.files import whole_file
 
 RECORD = "results.json"
@@ -91,20 +95,14 @@ def detection_rows(systems, rule):
             if not all(map(np.array_equal, *(answers.facts for answers in pair))):
                 raise ValueError(f"Got other trials of {name} than of {reference}; test it anew.")
         for condition, enrollment, shots in _cells(seeds[0]):
-            for kinds in _kinds(seeds[0].facts, rule):
+            for kind, kinds in false_kinds(seeds[0].facts, rule).items():
                 place = condition, enrollment, shots
                 mine = _errors(seeds, place, rule, kinds)
                 row = {"system": name, "condition": condition, "enrollment": enrollment}
-                row |= {"shots": shots, "kind": KINDS[kinds[0]] if len(kinds) == 1 else "all kinds"}
+                row |= {"shots": shots, "kind": kind}
                 theirs = _errors(compared, place, rule, kinds)
                 rows.append({**row, **_estimates(mine, theirs if name != reference else None)})
     return rows
-
-
-def _kinds(facts, rule):
-    """Kinds of false claims: each that there is, and all together where there are several."""
-    present = [kind for kind in RULES[rule].rejected if (facts.kind == kind).any()]
-    return [*([kind] for kind in present), *([present] if len(present) > 1 else [])]
 
 
 def _cells(answers):

@@ -102,17 +102,28 @@ def detection_rows(scores, facts, rule, threshold, num_resamples=500):
     >>> rows[0]["negatives"], rows[0]["eer"], rows[0]["actual"]
     ('other speaker', 0.0, 0.25)
     """
-    present = [kind for kind in RULES[rule].rejected if (facts.kind == kind).any()]
     together = {**scores, "all": np.concatenate(list(scores.values()))}
     repeated = TrialFacts(*(np.tile(column, len(scores)) for column in facts))
     rows = []
-    for kinds in [*([kind] for kind in present), present]:
-        name = KINDS[kinds[0]] if len(kinds) == 1 else "all kinds"
+    for name, kinds in false_kinds(facts, rule).items():
         for shots, values in together.items():
             asked = repeated if shots == "all" else facts
             row = _row(values, asked, rule, kinds, threshold, num_resamples)
             rows.append({"shots": shots, "negatives": name, **row})
     return rows
+
+
+def false_kinds(facts, rule):
+    """The kinds of false claims among trials: each, and all together where there are several.
+
+    Example
+    -------
+    >>> false_kinds(TrialFacts(np.array([0, 1, 2]), np.zeros(3), np.zeros(3)), "target_only")
+    {'other word': [1], 'other speaker': [2], 'all kinds': [1, 2]}
+    """
+    present = [kind for kind in RULES[rule].rejected if (facts.kind == kind).any()]
+    kinds = {KINDS[kind]: [kind] for kind in present}
+    return {**kinds, "all kinds": present} if len(present) > 1 else kinds
 
 
 COLUMNS = {  # of the table of a report

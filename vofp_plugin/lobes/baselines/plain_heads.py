@@ -1,9 +1,30 @@
-"""Cosines of embeddings as they are, for encoders of others: nothing is learned."""
+"""Heads of embeddings as they are, for encoders of others: no projection is learned."""
 
 from torch import nn
 
 from vofp_plugin.lobes.baselines.normalized_head import NormalizedCosineHead
-from vofp_plugin.lobes.detection_head import CosineHead
+from vofp_plugin.lobes.detection_head import CosineHead, DetectionHead
+
+
+class PlainDetectionHead(DetectionHead):
+    """The two-covariance model of standardized embeddings: few numbers are learned.
+
+    Arguments
+    ---------
+    embedding_size : int
+        E, which is D too.
+
+    Example
+    -------
+    >>> import torch
+    >>> head = PlainDetectionHead(embedding_size=8).eval()
+    >>> head.encode(torch.rand(2, 8)).norm(dim=1).round().tolist()
+    [1.0, 1.0]
+    """
+
+    def __init__(self, embedding_size):
+        super().__init__(embedding_size, code_size=embedding_size)
+        self.projection = nn.Identity()
 
 
 class PlainCosineHead(CosineHead):

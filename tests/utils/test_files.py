@@ -76,3 +76,19 @@ def test_full_disk_is_told(tmp_path):
                 stream.write("new")
                 stream.flush()
     assert names(tmp_path) == []
+
+
+def test_what_is_no_file_is_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(OSError, match="it is no file"), whole_file(path):
+            pass
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_file_behind_a_link_is_written(tmp_path):
+    (tmp_path / "link.txt").symlink_to(tmp_path / "a.txt")
+    with whole_file(tmp_path / "link.txt") as partial:
+        partial.write_text("whole")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "a.txt").read_text() == "whole"

@@ -18,7 +18,7 @@ def whole_file(path):
     Arguments
     ---------
     path : str or Path
-        The file to write; missing parent folders are made.
+        The file to write, or a link to it; missing parent folders are made.
 
     Yields
     ------
@@ -28,7 +28,7 @@ def whole_file(path):
     Raises
     ------
     OSError
-        If the file cannot be written.
+        If the file cannot be written, or is a folder, a device or a pipe.
 
     Example
     -------
@@ -39,7 +39,9 @@ def whole_file(path):
     ...     Path(folder, "a.txt").read_text()
     'whole'
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():  # a device would be replaced
+        raise OSError(f"Cannot write {path}: it is no file; give the path of a file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_partials_of_the_dead(path)
     owner = f"{socket.gethostname()}.{os.getpid()}"

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for take in range(3):
         soundfile.write(f"anna_{take}.wav", utter(take=take).numpy(), RATE)
+    soundfile.write("short.wav", utter().numpy()[: RATE // 20], RATE)
     soundfile.write("silence.wav", 0 * utter().numpy(), RATE)
     with patch.object(PersonalizedInterface, "from_hparams", lambda source: SPOTTER):
         yield tmp_path
@@ -76,6 +77,7 @@ def test_enroll_without_speech_writes_nothing(folder, capsys):
         (["spot", "model", "none.wav"], "none.wav"),
         (["spot", "model", "anna_0.wav", "--profile=none.json"], "Found no profile none.json"),
         (["listen", "model", "anna_0.wav", "--hop=2"], "Got hop 2.0 s"),
+        (["listen", "model", "short.wav"], "short.wav has 0.050 s; expected at least 0.1 s"),
         (["enroll", "model", "anna_0.wav", "--output=a.json", "--words", "yes"], "labels"),
         (["profiles", "none.db", "list"], "Found no profile store none.db"),
     ],
@@ -90,6 +92,11 @@ def test_a_missing_model_folder_is_one_line(capsys):
     assert "Found no folder nowhere" in refused(capsys, "spot", "nowhere", "a.wav")
 
 
+def test_a_model_of_another_kind_is_one_line(capsys):
+    line = refused(capsys, "verify", "pretrained/keywords", "a.wav", "--profile=a.json")
+    assert "Got a model for KeywordSpotter; expected one for ClaimInterface: take another" in line
+
+
 def test_listen_prints_events_of_a_file_and_of_raw_samples(folder, capsys, monkeypatch):
     raw = io.BytesIO((32767 * utter()).short().numpy().tobytes() + b"x")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
@@ -99,6 +106,16 @@ def test_listen_prints_events_of_a_file_and_of_raw_samples(folder, capsys, monke
             assert main(["listen", "model", stream, "--speaker=anna"]) == 0
             (event,) = map(json.loads, capsys.readouterr().out.splitlines())
             assert (event["word"], event["speaker"], event["start"]) == ("yes", "anna", 0)
+
+
+def test_listen_takes_a_spotter_and_ends_with_ctrl_c(folder, capsys):
+    judge = random_detector(PersonalizedVerifier, 1)
+    with patch.object(PersonalizedInterface, "from_hparams", lambda source: judge):
+        assert "got a PersonalizedVerifier" in refused(capsys, "listen", "model", "anna_0.wav")
+    with patch("vofp_plugin.inference.streaming.StreamingSpotter.listen") as listen:
+        listen.side_effect = KeyboardInterrupt
+        assert main(["listen", "model", "anna_0.wav"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_profiles_lists_exports_and_deletes(folder, capsys):
@@ -143,7 +160,9 @@ def test_help_has_an_example(command, capsys):
 
 def test_models_lists_names_and_prints_cards(capsys):
     assert main(["models"]) == 0
-    assert "pretrained/keywords: Tells nine English words" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "pretrained/keywords: Tells nine English words" in listed
+    assert "from_hparams" not in listed
     assert main(["models", "pretrained/keywords"]) == 0
     assert "- Licence: CC BY 4.0" in capsys.readouterr().out
 

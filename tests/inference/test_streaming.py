@@ -1,6 +1,7 @@
 """A stream is answered as its windows are, in chunks of any lengths, and tells events."""
 
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from spotters import AlwaysYes, random_spotter, spotter_of
 from voices import RATE, utter
 
-from vofp_plugin.inference.streaming import StreamingSpotter
+from vofp_plugin.inference.streaming import Heard, StreamingSpotter
+from vofp_plugin.lobes.decision import Decision, OperatingPoint
+from vofp_plugin.lobes.soft_and import SoftAnd
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,36 @@ def test_smoothing_waits_for_more_windows(always_yes):
     (first,), (later,) = (
         StreamingSpotter(always_yes, smoothing=n).listen([stream]) for n in (1, 5)
     )
-    assert first.start < later.start and later.score < first.score
+    assert first.start < later.start and later.score <= first.score
+
+
+def test_a_word_is_told_where_it_is_likeliest(always_yes):
+    """Of its beginning alone, another word may be likely."""
+    rows = [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.4, 0.6, 0.0], [0.1, 0.2, 0.1]]
+    heard = [
+        Heard(0.1 * place, 1 + 0.1 * place, True, torch.tensor(row))
+        for place, row in enumerate(rows)
+    ]
+    (event,) = StreamingSpotter(always_yes, threshold=0.5).events(heard)
+    assert (event.word, event.start, event.score) == ("yes", 0.2, 0.9)
+    (event,) = StreamingSpotter(always_yes, threshold=0.5).events(heard[:3])
+    assert event.word == "yes", "where the stream ends"
+
+
+def test_silence_is_not_asked():
+    spotter = spotter_of(AlwaysYes())
+    with patch.object(spotter, "answer", wraps=spotter.answer) as answer:
+        assert list(StreamingSpotter(spotter, hop=0.5).listen([quiet(3)])) == []
+    answer.assert_not_called()
+
+
+def test_the_threshold_is_that_of_the_model():
+    decision = Decision(SoftAnd(1), 0.0, [OperatingPoint(0.01, 5.0, 0.5)])
+    spotter = spotter_of(AlwaysYes(), decision=decision)
+    assert StreamingSpotter(spotter).threshold == 0.5
+    assert spotter.probability_at(0.01) == pytest.approx(0.9933, abs=1e-4)
+    with pytest.raises(ValueError, match="Got far 0.2"):
+        spotter.probability_at(0.2)
 
 
 def test_chunks_may_be_arrays_and_empty(always_yes):

@@ -1,7 +1,5 @@
 """``vofp demo``: two real speakers enroll, ask, and are heard in a stream."""
 
-import json
-import math
 import os
 import shlex
 import sys
@@ -18,7 +16,8 @@ READ_AT = 12.0  # s, in the stream, where somebody reads
 SAID_AT = {"anna_left": 3.0, "bert_left": 7.0, "other_word": 24.0, "bert_right": 30.0}
 SAID_AT |= {"anna_right": 36.0, "bert_down": 43.0, "anna_down": 48.0, "anna_one": 54.0}
 CLIPS = {"bert_down": "bert_enroll_1", "anna_down": "anna_enroll_1", "anna_one": "anna_enroll_3"}
-HOP = 0.25  # s, of the picture
+HOP = 0.25  # s, from window to window
+FAR = 0.01  # of the operating point at which the stream is heard
 
 
 def add_to(commands):
@@ -47,11 +46,11 @@ def _run(arguments):
     print(f"\nWhat {model} answers, with the probability:\n")
     print(_table(spotter, profiles))
     stream = _write_stream(spotter, folder / "stream.flac")
-    print(f"\nA stream of {SECONDS} s, of which anna says left, right, down and one:\n")
-    for line in _heard(spotter, profiles["anna"], stream):
-        print(line)
-    asked = {"own (anna)": profiles["anna"], "stranger (bert)": profiles["bert"], "none": None}
-    curves = {name: _curve(spotter, profile, stream) for name, profile in asked.items()}
+    print(f"\nA stream of {SECONDS} s: {_said()}.\nWhat is heard of whom is told:\n")
+    asked = {**{f"{name} enrolled": name for name in SPEAKERS}, "none enrolled": None}
+    curves = {
+        label: _listen(spotter, profiles.get(name), name, stream) for label, name in asked.items()
+    }
     said = {name: (start, start + 1) for name, start in SAID_AT.items()}
     figure = plot_stream(stream.numpy(), RATE, said, curves, HOP)
     save_figure(figure, folder / "demo.png")
@@ -108,25 +107,29 @@ def _write_stream(spotter, path):
     return stream
 
 
-def _heard(spotter, profile, stream):
-    """Events of the stream, as lines of JSON."""
+def _said():
+    """Who says what in the stream, and when."""
+    said = [
+        f"{clip.replace('_', ' says ')} at {start:g} s"
+        for clip, start in SAID_AT.items()
+        if clip != "other_word"
+    ]
+    others = f"others speak at {READ_AT:g} and {SAID_AT['other_word']:g} s"
+    return ", ".join([*said, others])
+
+
+def _listen(spotter, profile, speaker, stream):
+    """Prints the events of the stream; gives the probability of the best word in every window."""
     from vofp_plugin.inference.streaming import StreamingSpotter
 
+    threshold = spotter.probability_at(FAR)
     listener = StreamingSpotter(
-        spotter, profile, "anna", hop=HOP, threshold=_threshold(spotter), smoothing=2
+        spotter, profile, speaker, hop=HOP, threshold=threshold, smoothing=2
     )
-    return [json.dumps(event._asdict()) for event in listener.listen([stream])]
-
-
-def _threshold(spotter):
-    """Probability from which on a word is told: that of the model's own threshold."""
-    return 1 / (1 + math.exp(-spotter.hparams.decision.threshold_at()))
-
-
-def _curve(spotter, profile, stream):
-    """Probability of the best word in every window of the stream."""
-    windows = stream.unfold(0, spotter.hparams.front_end.num_samples, round(HOP * RATE))
-    return spotter.classify_batch(windows, profiles=profile)[1].exp().numpy()
+    heard = list(listener.heard([stream]))
+    for event in listener.events(heard):
+        print(event.to_json())
+    return [window.probabilities.max().item() for window in heard]
 
 
 def _next_commands(model, folder):

@@ -1,6 +1,9 @@
 """``vofp export``: one speaker's model in one file, or what enrolls on the device in two."""
 
-from vofp_plugin.cli.models import add_model_to, add_profile_to, load_profile, load_spotter
+import logging
+import warnings
+
+from vofp_plugin.cli.models import add_model_to, add_profile_to, load_model, load_profile
 from vofp_plugin.cli.paths import path_of
 
 
@@ -28,8 +31,12 @@ def add_to(commands):
 def _run(arguments):
     if arguments.format == "onnx-pair" and arguments.profile is not None:
         raise ValueError("got --profile for onnx-pair, which enrolls any speaker; leave it out")
-    spotter = load_spotter(arguments)
-    FORMATS[arguments.format](spotter, load_profile(arguments, spotter), arguments.output)
+    spotter = load_model(arguments)
+    profile = load_profile(arguments, spotter)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        FORMATS[arguments.format](spotter, profile, arguments.output)
     print(f"Written to {arguments.output}")
 
 

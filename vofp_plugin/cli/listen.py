@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from vofp_plugin.cli.models import (
+    add_far_to,
     add_model_to,
     add_only_me_to,
     add_profile_to,
@@ -33,10 +34,13 @@ def add_to(commands):
     )
     add_profile_to(parser)
     add_only_me_to(parser)
+    add_far_to(parser, "the model's own threshold")
+    parser.add_argument(
+        "--threshold", type=float, help="probability from which on a word is told, in place of that"
+    )
     parser.add_argument("--speaker", metavar="NAME", help="told in every line")
     for name, kind, default, told in (
         ("hop", float, 0.1, "from window to window, in s"),
-        ("threshold", float, 0.5, "probability from which on a word is told"),
         ("smoothing", int, 3, "windows of which the mean is taken"),
         ("refractory", float, 1.0, "pause after a word, in s"),
         ("patience", float, 10.0, "time without sound after which a stream has stalled, in s"),
@@ -55,7 +59,7 @@ def _run(arguments):
         profile,
         arguments.speaker,
         hop=arguments.hop,
-        threshold=arguments.threshold,
+        threshold=_threshold(arguments, spotter),
         smoothing=arguments.smoothing,
         refractory=arguments.refractory,
         ignored=arguments.ignored,
@@ -67,9 +71,12 @@ def _run(arguments):
 def _spotter_and_profile(arguments):
     """What answers, and with which profile; a personal keyword has the name of its file."""
     from vofp_plugin.inference.enrolled_words import EnrolledWords
+    from vofp_plugin.inference.keyword_spotter import KeywordSpotter
     from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
 
     spotter = load_model(arguments)
+    if not isinstance(spotter, KeywordSpotter | PersonalKeywordSpotter):
+        raise TypeError(f"got a {type(spotter).__name__} to listen for words; take a spotter")
     if arguments.only_me:
         ask_voice(spotter)
     profile = load_profile(arguments, spotter)
@@ -77,12 +84,22 @@ def _spotter_and_profile(arguments):
         return spotter, profile
     if profile is None:
         raise ValueError("got no --profile; a personal keyword is known by its profile alone")
-    return EnrolledWords(spotter, {Path(arguments.profile).stem: profile}), None
+    words = {Path(arguments.profile).stem: profile}
+    return EnrolledWords(spotter, words, arguments.far), None
+
+
+def _threshold(arguments, spotter):
+    """That of --threshold, or of --far, which is in the scores of enrolled words already."""
+    from vofp_plugin.inference.keyword_spotter import KeywordSpotter
+
+    if arguments.threshold is None and isinstance(spotter, KeywordSpotter):
+        return spotter.probability_at(arguments.far)
+    return arguments.threshold
 
 
 def _chunks(arguments, spotter):
     """The stream that was asked for."""
-    from vofp_plugin.dataio.audio import load_audio
+    from vofp_plugin.dataio.audio import check_length, load_audio
     from vofp_plugin.inference.sources import microphone, patient
 
     rate = spotter.hparams.front_end.sample_rate
@@ -91,7 +108,9 @@ def _chunks(arguments, spotter):
     if arguments.stream == "-":
         raw = _raw_chunks(sys.stdin.buffer, round(CHUNK * rate))
         return patient(raw, arguments.patience)
-    return load_audio(arguments.stream, rate).split(round(CHUNK * rate))
+    wav = load_audio(arguments.stream, rate)
+    check_length(wav, arguments.stream, rate)
+    return wav.split(round(CHUNK * rate))
 
 
 def _raw_chunks(stream, size):

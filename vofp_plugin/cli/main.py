@@ -45,9 +45,13 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0, or 1 after a message on stderr.
+        Exit status: 0, 1 after a message on stderr, or 130 where Ctrl+C ended it.
     """
-    parser = argparse.ArgumentParser(prog="vofp", description="Personalized keyword spotting.")
+    parser = argparse.ArgumentParser(
+        prog="vofp",
+        description="Answers fitted to a speaker: words, who speaks, and personal keywords.",
+        epilog="Start with `vofp demo`. `vofp COMMAND --help` ends with an example.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS:
         command.add_to(commands)
@@ -58,6 +62,8 @@ def main(argv=None):
         return _refuse(arguments, error)
     except KeyError as error:  # whose own text is quoted
         return _refuse(arguments, error.args[0])
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -95,4 +95,9 @@ def _run(arguments):
         print(card(arguments.name))
         return
     for name in shipped_models():
-        print(f"{name}: {card(name).splitlines()[2]}")
+        print(f"{name}: {_first_sentence(card(name))}")
+
+
+def _first_sentence(text):
+    """Of the first paragraph below the title of a card."""
+    return text.splitlines()[2].partition(". ")[0] + "."

@@ -143,20 +143,24 @@ def check_wavs(wavs, name, front_end):
     """
     for number, wav in enumerate(wavs, start=1):
         check_wav(wav, f"{name} {number}")
-        seconds = len(wav) / front_end.sample_rate
-        if seconds < SHORTEST:
-            raise ValueError(
-                f"{name} {number} has {seconds:.3f} s; expected at least {SHORTEST} s, about one "
-                "word: record it again."
-            )
+        check_length(wav, f"{name} {number}", front_end.sample_rate)
         if front_end.is_long(len(wav)):
             logger.warning(
                 "%s %d has %.1f s, of which the loudest %.1f s are read: cut out the word.",
                 name,
                 number,
-                seconds,
+                len(wav) / front_end.sample_rate,
                 front_end.num_samples / front_end.sample_rate,
             )
+
+
+def check_length(wav, name, sample_rate):
+    """Refuses a waveform (L,) that is too short for a word, with ValueError."""
+    if len(wav) < SHORTEST * sample_rate:
+        raise ValueError(
+            f"{name} has {len(wav) / sample_rate:.3f} s; expected at least {SHORTEST} s, about one "
+            "word: record it again."
+        )
 
 
 def check_wav(wav, name):

@@ -257,7 +257,10 @@ def _interface(hparams, asked):
     """The class that the YAML of a model names, if it is the one asked for or more special."""
     named = hparams.get("interface", asked)
     if not issubclass(named, asked):
-        raise TypeError(f"Got a model for {named.__name__}, not {asked.__name__}: load it by that.")
+        raise TypeError(
+            f"Got a model for {named.__name__}; expected one for {asked.__name__}: take another "
+            "model, or load this one by its own class."
+        )
     return named
 
 

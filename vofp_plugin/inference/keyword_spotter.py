@@ -107,6 +107,28 @@ class KeywordSpotter(PersonalizedInterface):
         """Answers clips; see `classify_batch`."""
         return self.classify_batch(wavs, wav_lens, profiles)
 
+    def probability_at(self, far=None):
+        """Gives the probability from which on a word is told, such as in a stream.
+
+        Arguments
+        ---------
+        far : float
+            Of an operating point; None takes the model's own threshold, or 0.5 if it has none.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there is no such operating point.
+        """
+        if far is None and not hasattr(self.hparams, "decision"):
+            return 0.5
+        self._threshold(far)  # refuses what the model has not
+        return 1 / (1 + math.exp(-self.hparams.decision.threshold_at(far)))
+
     def _threshold(self, far):
         """Log-odds from which on a word is known."""
         if far is None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from vofp_plugin.dataio.audio import SHORTEST
+from vofp_plugin.dataio.audio import SHORTEST, check_wav
 from vofp_plugin.dataio.quality import assess
 
 
@@ -62,8 +62,8 @@ class StreamingSpotter:
     """Asks a keyword spotter for every window of a stream, of which it holds two windows at most.
 
     A window has the length of the spotter's clips. One without speech, by `assess`, says nothing.
-    What is left at the end of the stream is a last, shorter window. A word is told once, until
-    windows stop hearing it.
+    What is left at the end of the stream is a last, shorter window. A word is told once, by the
+    window in which it is likeliest, as soon as the next one is not: a hop later.
 
     Arguments
     ---------
@@ -75,7 +75,7 @@ class StreamingSpotter:
     hop : float
         From window to window, in s.
     threshold : float
-        Probability from which on a word is accepted.
+        Probability from which on a word is accepted; None takes the spotter's own.
     smoothing : int
         Windows over whose probabilities the mean is taken.
     refractory : float
@@ -95,7 +95,7 @@ class StreamingSpotter:
         profile=None,
         speaker=None,
         hop=0.1,
-        threshold=0.5,
+        threshold=None,
         smoothing=3,
         refractory=1.0,
         ignored=(),
@@ -105,6 +105,7 @@ class StreamingSpotter:
         self.hop = round(hop * self.rate)
         if not 0 < self.hop <= self.size:
             raise ValueError(f"Got hop {hop} s; expected above 0 and at most {self._s(self.size)}.")
+        threshold = spotter.probability_at() if threshold is None else threshold
         if not (0 < threshold <= 1 and smoothing >= 1 and refractory >= 0):
             raise ValueError(
                 f"Got threshold {threshold}, smoothing {smoothing}, refractory {refractory}; "
@@ -125,7 +126,7 @@ class StreamingSpotter:
         Yields
         ------
         Event
-            As soon as its window is heard.
+            A hop after its window is heard.
 
         Raises
         ------
@@ -142,9 +143,10 @@ class StreamingSpotter:
         Heard
         """
         recent = deque(maxlen=self.smoothing)
-        for start, clip, log_probs in self.windows(chunks):
+        nothing = torch.zeros(len(self.spotter.hparams.label_encoder))
+        for start, clip in self._clips(chunks):
             speech = not assess(self._fit(clip), self.rate).refused
-            recent.append(log_probs.exp() * speech)
+            recent.append(self._answered(clip).exp() if speech else nothing)
             mean = torch.stack([*recent]).mean(dim=0)
             yield Heard(start, start + self._s(len(clip)), speech, mean)
 
@@ -160,16 +162,26 @@ class StreamingSpotter:
         ------
         Event
         """
-        free, told = 0.0, None
-        for start, end, speech, probabilities in heard:
-            score, index = probabilities.max(dim=0)
-            word = index.item() if speech and score >= self.threshold else None
-            if word is None or word in self.ignored:
+        free, told, best = 0.0, None, None
+        for window in heard:
+            event = self._event(window)
+            if best is not None and (event is None or event.score <= best.score):
+                yield best
+                free, told, best = best.start + self.refractory, best.word, None
+            if event is None:
                 told = None
-            elif word != told and start >= free:
-                told, free = word, start + self.refractory
-                (name,) = self.spotter.hparams.label_encoder.decode_torch(index.view(1))
-                yield Event(start, end, name, score.item(), self.speaker)
+            elif event.word != told and event.start >= free:
+                best = event
+        if best is not None:
+            yield best
+
+    def _event(self, window):
+        """The likeliest word of a window as an event, or None where it is not accepted."""
+        score, index = window.probabilities.max(dim=0)
+        if not window.speech or score < self.threshold or index.item() in self.ignored:
+            return None
+        (word,) = self.spotter.hparams.label_encoder.decode_torch(index.view(1))
+        return Event(window.start, window.end, word, round(score.item(), 4), self.speaker)
 
     def windows(self, chunks):
         """Answers every window of a stream; arguments and errors are those of `listen`.
@@ -183,20 +195,25 @@ class StreamingSpotter:
         torch.Tensor
             Log-probabilities, (classes,).
         """
+        for start, clip in self._clips(chunks):
+            yield start, clip, self._answered(clip)
+
+    def _clips(self, chunks):
+        """Start, in s, and samples (L,) of every window of a stream."""
         held, start = torch.zeros(0), 0
         for chunk in chunks:
             for piece in _samples(chunk).split(self.size):
                 held = torch.cat([held, piece])
                 while len(held) >= self.size:
-                    yield self._answered(start, held[: self.size])
+                    yield self._s(start), held[: self.size]
                     held, start = held[self.hop :], start + self.hop
         unheard = len(held) - (self.size - self.hop if start else 0)
         if unheard > 0 and len(held) >= SHORTEST * self.rate:
-            yield self._answered(start, held)
+            yield self._s(start), held
 
-    def _answered(self, start, clip):
+    def _answered(self, clip):
         (log_probs,) = self.spotter.answer([clip], profiles=self.profile).cpu()
-        return self._s(start), clip, log_probs
+        return log_probs
 
     def _fit(self, clip):
         return self.spotter.hparams.front_end.fit(clip)
@@ -206,11 +223,13 @@ class StreamingSpotter:
 
 
 def _samples(chunk):
-    """Samples of a chunk, float32 on the CPU; those of an answer are checked where it is made."""
+    """Samples of a chunk, float32 on the CPU."""
     chunk = torch.as_tensor(chunk)
     if chunk.dim() != 1 or not chunk.is_floating_point():
         raise TypeError(
             f"Got a chunk of {chunk.dtype} and shape {tuple(chunk.shape)}; expected floats (L,), "
             "full scale at 1."
         )
+    if len(chunk):
+        check_wav(chunk, "A chunk")
     return chunk.detach().cpu().float()

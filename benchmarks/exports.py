@@ -1,16 +1,16 @@
-"""Sizes, latencies and losses of exported models.
+"""Sizes, latencies and losses of exported models, as the table of docs/speed.md.
 
 > python benchmarks/exports.py MODEL_FOLDER --data_folder=/path/to/speech_commands
 
 One thread. A latency is the CPU time of one second of audio, features included, the fastest of some
 rounds. Accuracy and the largest difference of log-probabilities from PyTorch, in nats, are those of
-some speakers' recordings, each with five enrollment utterances of theirs.
+recordings spread over the data, by the model for everybody; a speaker's has the same layers.
 """
 
 import argparse
+import json
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -25,8 +25,19 @@ from vofp_plugin.inference.onnx_export import (
     export_onnx_pair,
     round_to_8_bits,
 )
+from vofp_plugin.utils.files import whole_file
 
-ROUNDS, SHOTS = 30, 5
+RECORD = Path(__file__).with_suffix(".json")
+ROUNDS = 30
+NAMES = {
+    "PyTorch": "PyTorch, not exported",
+    "torch": "torch.export",
+    "onnx": "ONNX",
+    "onnx-int8": "ONNX, 8 bits",
+    ENROLL: f"pair: {ENROLL}",
+    ANSWER: f"pair: {ANSWER}",
+}
+COLUMNS = "Size (kB)", "Latency (ms)", "Accuracy (%)", "Difference (nats)"
 
 
 def fastest(run):
@@ -47,80 +58,79 @@ def onnx_run(path):
     return lambda audio: torch.from_numpy(session.run(None, {"audio": audio.numpy()})[-1])
 
 
-def runs_of(spotter, profile, folder):
-    """{name: function of audio} of a speaker's model in every format, with files in a folder."""
-    export(spotter, profile, folder / "torch")
-    export_onnx(spotter, profile, folder / "onnx")
+def runs_of(spotter, folder):
+    """{kind: function of audio} of the model in every format, with files in a folder."""
+    export(spotter, None, folder / "torch")
+    export_onnx(spotter, None, folder / "onnx")
     round_to_8_bits(folder / "onnx", folder / "onnx-int8")
     return {
-        "PyTorch": speaker_model(spotter, profile),
+        "PyTorch": speaker_model(spotter, None),
         "torch": torch.export.load(folder / "torch").module(),
         "onnx": onnx_run(folder / "onnx"),
         "onnx-int8": onnx_run(folder / "onnx-int8"),
     }
 
 
-def recordings_of(data_folder, words, num_speakers):
-    """Recordings of the speakers who have most, lists of (path, word), in Google's layout."""
-    speakers = defaultdict(list)
-    for path in sorted(Path(data_folder).glob("*/*_nohash_*")):
-        if path.parent.name in words:
-            speakers[path.name.partition("_nohash_")[0]].append((path, path.parent.name))
-    return sorted(speakers.values(), key=len, reverse=True)[:num_speakers]
+def recordings_of(data_folder, words, number):
+    """So many recordings (path, word), spread over data in Google's layout."""
+    paths = sorted(Path(data_folder).glob("*/*_nohash_*"))
+    known = [path for path in paths if path.parent.name in words]
+    return [(path, path.parent.name) for path in known[:: max(1, len(known) // number)][:number]]
 
 
-def answers_of(runs, spotter, queries):
-    """{name: log-probabilities (queries, classes)}."""
-    audio = [spotter.load_audio(path).unsqueeze(0) for path, _ in queries]
-    return {name: torch.cat([run(clip) for clip in audio]) for name, run in runs.items()}
+def measured(kind, run, folder):
+    """Size, in kB, and latency, in ms, of a model."""
+    size = None if kind == "PyTorch" else (folder / kind).stat().st_size / 1000
+    return {"kind": kind, COLUMNS[0]: size, COLUMNS[1]: fastest(run)}
 
 
-def size_of(path):
-    """Of a file, in kB."""
-    return path.stat().st_size / 1000
+def compared(answers, expected, labels):
+    """Accuracy of answers (clips, classes), in %, and how far they are from others, in nats."""
+    right = (answers.argmax(dim=1) == labels).float().mean().item()
+    return {COLUMNS[2]: 100 * right, COLUMNS[3]: (answers - expected).abs().max().item()}
 
 
-def print_row(name, *numbers):
-    """Prints a row of a table; what is None stays empty."""
-    cells = ["" if number is None else f"{number:.3g}" for number in numbers]
-    print(f"| {' | '.join([name, *cells])} |", flush=True)
+def table(record):
+    """The record as Markdown."""
+    lines = [f"| Model | {' | '.join(COLUMNS)} |", f"| --- |{' ---: |' * len(COLUMNS)}"]
+    for row in record["rows"]:
+        cells = ["" if row.get(key) is None else f"{row[key]:.3g}" for key in COLUMNS]
+        lines.append(f"| {NAMES[row['kind']]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 @torch.no_grad()
-def main(model_folder, data_folder, speakers):
-    """Prints the table."""
+def main(model_folder, data_folder, clips, record):
+    """Writes the record and prints the table."""
     torch.set_num_threads(1)
     spotter = KeywordSpotter.from_hparams(model_folder)
     words = spotter.hparams.label_encoder.lab2ind
-    outputs, labels = defaultdict(list), []
+    recordings = recordings_of(data_folder, words, clips)
+    audio = [spotter.load_audio(path).unsqueeze(0) for path, _ in recordings]
+    labels = torch.tensor([words[word] for _, word in recordings])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for recordings in recordings_of(data_folder, words, speakers):
-            profile = spotter.enroll([path for path, _ in recordings[:SHOTS]])
-            runs = runs_of(spotter, profile, folder)
-            for kind, answers in answers_of(runs, spotter, recordings[SHOTS:]).items():
-                outputs[kind].append(answers)
-            labels += [words[word] for _, word in recordings[SHOTS:]]
-        outputs = {kind: torch.cat(answers) for kind, answers in outputs.items()}
-        print("| Model | Size (kB) | Latency (ms) | Accuracy (%) | Difference (nats) |")
-        print("| --- | ---: | ---: | ---: | ---: |")
-        for kind, answers in outputs.items():
-            size = None if kind == "PyTorch" else size_of(folder / kind)
-            right = (answers.argmax(dim=1) == torch.tensor(labels)).float().mean().item()
-            error = (answers - outputs["PyTorch"]).abs().max().item()
-            print_row(kind, size, fastest(runs[kind]), 100 * right, error)
+        runs = runs_of(spotter, folder)
+        answers = {kind: torch.cat([run(clip) for clip in audio]) for kind, run in runs.items()}
+        rows = [
+            measured(kind, run, folder) | compared(answers[kind], answers["PyTorch"], labels)
+            for kind, run in runs.items()
+        ]
         export_onnx_pair(spotter, folder)
-        for kind in (ENROLL, ANSWER):
-            print_row(kind, size_of(folder / kind), fastest(onnx_run(folder / kind)), None, None)
-    print(f"\n{len(labels)} answers of {speakers} speakers.")
+        rows += [measured(kind, onnx_run(folder / kind), folder) for kind in (ENROLL, ANSWER)]
+    told = {"model": str(model_folder), "clips": len(recordings), "rows": rows}
+    with whole_file(record) as partial:
+        partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    print(table(told))
 
 
 def parse_arguments():
     """Reads which model, and whose recordings."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model_folder", help="`pretrained` of a finished run")
+    parser.add_argument("model_folder", help="`pretrained` of a finished run, or a shipped model")
     parser.add_argument("--data_folder", required=True, help="Google Speech Commands, or alike")
-    parser.add_argument("--speakers", type=int, default=8, help="those with most recordings")
+    parser.add_argument("--clips", type=int, default=500, help="recordings to ask (%(default)s)")
+    parser.add_argument("--record", default=RECORD, help="file of the numbers (%(default)s)")
     return parser.parse_args()
 
 

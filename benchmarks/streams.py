@@ -1,12 +1,12 @@
-"""False alarms, misses and latency in streams, as a curve over thresholds.
+"""False alarms, misses and latency in streams, as a curve over thresholds and a table of it.
 
-> python benchmarks/streams.py MODEL_FOLDER --data_folder=/path/to/shared/data
+> python benchmarks/streams.py MODEL_FOLDER ... --data_folder=/path/to/shared/data
 
-In a stream a speaker says words that the model knows, among running speech of others, in a room and
-in street noise. It is listened to with the speaker's profile and without. A word is missed if no
+In a stream a speaker says words that the models know, among running speech of others, in a room and
+in street noise. Each model listens with the speaker's profile. A word is missed if no
 event names it whose window holds its middle. Every other event is a false alarm, a second one for
-the same word too. Latency is from the end of a word to the end of the window that tells it. The
-folder holds Google Speech Commands, LibriSpeech, rooms and noises under their names in `PARTS`.
+the same word too. Latency is from the end of a word to where it is told: a hop after the window.
+The folder holds Google Speech Commands, LibriSpeech, rooms and noises under their names in `PARTS`.
 """
 
 import argparse
@@ -29,7 +29,10 @@ PARTS = {
     "rooms": "rirs_noise_small/rir",
     "noises": "rirs_noise_small/noise",
 }
+RECORD = Path(__file__).with_suffix(".json")
 SHOTS, SNR = 5, 15.0  # dB
+LONGEST = 6.0  # s, of others' speech between two words
+SHOWN = 0.5, 0.8, 0.9, 0.97  # thresholds of the table
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)] + [0.97, 0.99]
 
 
@@ -53,13 +56,14 @@ def stream_of(speaker, queries, others, places, rate, seed):
     clips = []
     for number, (path, word) in enumerate(queries):
         other = others[(seed + number) % len(others)]
-        clips.append(Clip(load_audio(other, rate), other.parent.parent.name, ""))
+        speech = load_audio(other, rate)[: round(LONGEST * rate)]
+        clips.append(Clip(speech, other.parent.parent.name, ""))
         clips.append(Clip(load_audio(path, rate), speaker, word))
     generator = torch.Generator().manual_seed(seed)
     return build_stream(clips, generator, rate, snr=SNR, **places)
 
 
-def scored(events, spans):
+def scored(events, spans, hop=0.0):
     """Numbers of words missed and of false alarms, and latencies in s."""
     left, latencies, alarms = [span for span in spans if span.word], [], 0
     for event in events:
@@ -71,7 +75,7 @@ def scored(events, spans):
         alarms += not meant
         for span in meant[:1]:
             left.remove(span)
-            latencies.append(event.end - span.end)
+            latencies.append(event.end + hop - span.end)
     return len(left), alarms, latencies
 
 
@@ -99,33 +103,46 @@ def curve(spotter, profiles, streams, hop):
     for threshold in THRESHOLDS:
         listener = StreamingSpotter(spotter, hop=hop, threshold=threshold)
         counts = [
-            scored(listener.events(windows), stream.spans)
+            scored(listener.events(windows), stream.spans, hop)
             for windows, stream in zip(heard, streams, strict=True)
         ]
         points.append(point(threshold, counts, words, hours))
     return {"hours": hours, "words": words, "points": points}
 
 
-def plot(curves, path):
+def table(record):
+    """Some points of every curve, as Markdown."""
+    heads = "Model", "Threshold", "Missed (%)", "False alarms per hour", "Latency (s)"
+    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
+    for model, told in record.items():
+        for p in told["points"]:
+            if p["threshold"] in SHOWN:
+                latency = "" if p["median_latency"] is None else f"{p['median_latency']:.1f}"
+                lines.append(
+                    f"| {Path(model).name} | {p['threshold']:g} | {p['missed_percent']:.0f} | "
+                    f"{p['false_alarms_per_hour']:.0f} | {latency} |"
+                )
+    return "\n".join(lines)
+
+
+def plot(record, path):
     """Draws misses over false alarms per hour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    for enrollment, told in curves.items():
-        points = told["points"]
-        alarms = [p["false_alarms_per_hour"] for p in points]
-        axes.plot(alarms, [p["missed_percent"] for p in points], marker=".", label=enrollment)
-    axes.set(xlabel="False alarms per hour", ylabel="Words missed (%)")
-    axes.legend(title="Enrollment")
+    for model, told in record.items():
+        alarms = [p["false_alarms_per_hour"] for p in told["points"]]
+        missed = [p["missed_percent"] for p in told["points"]]
+        axes.plot(alarms, missed, marker=".", label=Path(model).name)
+    axes.set(xlabel="False alarms per hour", ylabel="Words missed (%)", xscale="symlog")
+    axes.legend()
     with whole_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
+        figure.savefig(partial, format="svg")
 
 
-@torch.no_grad()
-def main(model_folder, data_folder, output_folder, speakers, hop):
-    """Writes streams.json and streams.png, and prints a table."""
-    torch.set_num_threads(1)
+def heard_by(model_folder, data_folder, speakers, hop):
+    """Curve of a model, over streams of some speakers."""
     spotter = KeywordSpotter.from_hparams(model_folder)
     rate, words = spotter.hparams.front_end.sample_rate, spotter.hparams.label_encoder.lab2ind
     places = {
@@ -137,30 +154,26 @@ def main(model_folder, data_folder, output_folder, speakers, hop):
     for seed, (speaker, found) in enumerate(recordings_of(data_folder, words, speakers).items()):
         profiles.append(spotter.enroll([path for path, _ in found[:SHOTS]]))
         streams.append(stream_of(speaker, found[SHOTS:], others, places, rate, seed))
-    curves = {
-        "own": curve(spotter, profiles, streams, hop),
-        "none": curve(spotter, [None] * len(streams), streams, hop),
-    }
-    with whole_file(Path(output_folder) / "streams.json") as partial:
-        partial.write_text(json.dumps(curves, indent=1) + "\n")
-    plot(curves, Path(output_folder) / "streams.png")
-    print("| Enrollment | Threshold | Missed (%) | False alarms per hour | Latency (s) |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for enrollment, told in curves.items():
-        for p in told["points"]:
-            latency = "" if p["median_latency"] is None else f"{p['median_latency']:.2f}"
-            print(
-                f"| {enrollment} | {p['threshold']:.2f} | {p['missed_percent']:.1f} | "
-                f"{p['false_alarms_per_hour']:.1f} | {latency} |"
-            )
+    return curve(spotter, profiles, streams, hop)
+
+
+@torch.no_grad()
+def main(model_folders, data_folder, record, speakers, hop):
+    """Writes the record and a plot beside it, and prints a table."""
+    torch.set_num_threads(1)
+    told = {folder: heard_by(folder, data_folder, speakers, hop) for folder in model_folders}
+    with whole_file(record) as partial:
+        partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    plot(told, Path(record).with_suffix(".svg"))
+    print(table(told))
 
 
 def parse_arguments():
     """Reads which model, and on what."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model_folder", help="`pretrained` of a finished run")
+    parser.add_argument("model_folders", nargs="+", help="`pretrained` of runs, or shipped models")
     parser.add_argument("--data_folder", required=True, help="with the folders of `PARTS`")
-    parser.add_argument("--output_folder", default="results/streams")
+    parser.add_argument("--record", default=RECORD, help="file of the numbers (%(default)s)")
     parser.add_argument("--speakers", type=int, default=8, help="those with most recordings")
     parser.add_argument("--hop", type=float, default=0.1, help="from window to window, in s")
     return parser.parse_args()

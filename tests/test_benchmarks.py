@@ -49,26 +49,33 @@ def test_streams_write_a_curve_of_real_speech(
     monkeypatch.setattr(streams, "SHOTS", 2)
     spotter = spotter_of_three_words()
     monkeypatch.setattr(streams.KeywordSpotter, "from_hparams", lambda folder: spotter)
-    streams.main("model", shared_data, tmp_path, speakers=1, hop=1.0)
+    streams.main(["model"], shared_data, tmp_path / "streams.json", speakers=1, hop=1.0)
     curves = json.loads((tmp_path / "streams.json").read_text())
-    assert len(curves["own"]["points"]) == len(streams.THRESHOLDS)
-    assert curves["own"]["words"] == curves["none"]["words"] > 0
-    assert (tmp_path / "streams.png").stat().st_size > 1000
-    assert capsys.readouterr().out.count("\n| none") == len(streams.THRESHOLDS)
+    assert len(curves["model"]["points"]) == len(streams.THRESHOLDS)
+    assert curves["model"]["words"] > 0
+    assert (tmp_path / "streams.svg").stat().st_size > 1000
+    assert capsys.readouterr().out.count("\n| model") == len(streams.SHOWN)
 
 
-def test_exports_print_a_row_for_every_file(repo_root, shared_data, monkeypatch, capsys):
+def test_exports_print_a_row_for_every_file(repo_root, shared_data, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
     exports = load(repo_root, "exports")
     monkeypatch.setattr(exports, "ROUNDS", 1)
-    monkeypatch.setattr(exports, "SHOTS", 2)
     spotter = spotter_of_three_words()
     monkeypatch.setattr(exports.KeywordSpotter, "from_hparams", lambda folder: spotter)
-    exports.main("model", shared_data / "speech_commands_v0.01_subset", speakers=1)
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:8]]
-    names = ["PyTorch", "torch", "onnx", "onnx-int8", "enroll.onnx", "answer.onnx"]
-    assert [row[0].strip("| ") for row in rows] == names
-    assert float(rows[2][4].strip(" |")) <= 1e-4
+    data = shared_data / "speech_commands_v0.01_subset"
+    exports.main("model", data, clips=12, record=tmp_path / "exports.json")
+    record = json.loads((tmp_path / "exports.json").read_text())
+    assert record["clips"] == 12
+    assert [row["kind"] for row in record["rows"]] == list(exports.NAMES)
+    assert record["rows"][2]["Difference (nats)"] <= 1e-4
+    assert exports.table(record) in capsys.readouterr().out
+
+
+def test_page_shows_the_record_of_exports(repo_root):
+    record = json.loads((repo_root / "benchmarks" / "exports.json").read_text())
+    table = load(repo_root, "exports").table(record)
+    assert table in (repo_root / "docs" / "speed.md").read_text()
 
 
 @pytest.fixture

@@ -64,14 +64,17 @@ def test_the_commands_of_the_readme_answer(monkeypatch, tmp_path, capsys):
     """Those of the first screen, with their very arguments."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vofp_plugin").symlink_to(ROOT / "vofp_plugin")
+    (tmp_path / "demo").mkdir()  # where `vofp demo` writes a stream
+    (tmp_path / "demo" / "stream.flac").symlink_to(ROOT / "vofp_plugin/samples/bert_left.flac")
     (block,) = [x for x in code_blocks(ROOT / "README.md", "sh") if "vofp models" in x]
     lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-    commands = [words[1:] for words in lines if words[0] == "vofp" and words[1] != "--help"]
+    commands = [words[1:] for words in lines if words[0] == "vofp" and words[-1] != "--help"]
     for command in commands:
         files = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in command]
         assert main([word for words in files for word in words]) == 0
     answers = capsys.readouterr().out
-    assert "3 of 3 recordings used" in answers and "anna_left.flac  left" in answers
+    assert "3 of 3 recordings used" in answers and '"word": "left"' in answers
+    assert "bert_left.flac  left" in answers and "anna_left.flac  unknown" in answers
 
 
 def test_the_shell_of_the_readme_names_files_that_exist():

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -60,3 +62,15 @@ def test_a_model_that_depends_on_values_is_refused(spotter, tmp_path):
 def test_a_shared_model_has_no_profile_to_export(tmp_path):
     with pytest.raises(TypeError, match="personalized"):
         export(spotter_of(AlwaysYes()), None, tmp_path / "all.pt2")
+
+
+@contextmanager
+def full_disk(path):
+    yield Path("/dev/full")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
+def test_a_full_disk_ends_no_process(spotter, tmp_path):
+    with patch("vofp_plugin.inference.export.whole_file", full_disk):
+        with pytest.raises(OSError, match="No space left"):
+            export(spotter, None, tmp_path / "anna.pt2")

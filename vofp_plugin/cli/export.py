@@ -35,7 +35,7 @@ def _run(arguments):
     profile = load_profile(arguments, spotter)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        warnings.simplefilter("ignore")  # those of torch about itself
         FORMATS[arguments.format](spotter, profile, arguments.output)
     print(f"Written to {arguments.output}")
 

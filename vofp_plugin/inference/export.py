@@ -1,5 +1,7 @@
 """Export: one speaker's model with its features, from audio to answers, in one file for torch."""
 
+import io
+
 import torch
 from torch.export import Dim
 
@@ -38,8 +40,10 @@ def export(spotter, profile, path):
     program = _program(model)
     for audio in noises(model.front_end):
         check_parity(model(audio), program.module()(audio))
-    with whole_file(path) as partial, partial.open("wb") as file:
-        torch.export.save(program, file)
+    data = io.BytesIO()
+    torch.export.save(program, data)  # which kills the process where a disk is full
+    with whole_file(path) as partial:
+        partial.write_bytes(data.getvalue())
 
 
 def speaker_model(spotter, profile):

@@ -174,7 +174,7 @@ def test_record_needs_a_label(tmp_path, folders, capsys):
     assert "--record and --label" in capsys.readouterr().err
     assert main(["compare", *folders, *options, "--label=a b"]) == 1
     assert "without spaces" in capsys.readouterr().err
-    assert not (tmp_path / "results.csv").exists()
+    assert not (tmp_path / "results.csv").exists() and not (tmp_path / "out").exists()
 
 
 def test_reports_need_no_display_and_no_pyplot(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from tiny_corpus import SPEAKERS, SYNTHETIC, TAKES, WORDS
-from tiny_runs import RECIPES, TINY, from_scratch, load_prepare
+from tiny_runs import BRIEF, RECIPES, TINY, from_scratch, load_prepare
 
 from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
 from vofp_plugin.evaluation import reports
@@ -28,7 +28,6 @@ CORPORA = {
     "speechocean762": "speechocean_corpus",
 }
 ELSEWHERE = ("personal_keywords", "synthetic")  # recipes that tests of their own run
-BRIEF = ("--conditions={other_noise: null, quiet_enrollment: null}", "--bad_enrollments=[]")
 PNG = b"\x89PNG"
 SHARED = {("shared", 0)}
 ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}

@@ -6,6 +6,7 @@ shape whatever was drawn.
 """
 
 from collections import defaultdict
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -183,7 +184,9 @@ class EpisodeBatchSampler(Sampler):
         `VirtualSpeaker` makes people who differ from them by nothing but the vocal tract.
     seed : int
     rank : int
-        Of this process, when several train together; each draws its own episodes.
+        Of this process, when several train together.
+    num_processes : int
+        That train together. They share the episodes that one alone would have, in turns.
 
     Raises
     ------
@@ -210,6 +213,7 @@ class EpisodeBatchSampler(Sampler):
         twins=0,
         seed=0,
         rank=0,
+        num_processes=1,
     ):
         self.items = defaultdict(list)
         for index, row in enumerate(rows):
@@ -225,7 +229,7 @@ class EpisodeBatchSampler(Sampler):
         self.own_rooms = own_rooms
         self.twins = twins
         self.seed = seed
-        self.rank = rank
+        self.rank, self.num_processes = rank, num_processes
         self.epoch = 0
         for name, share in {"none_fraction": none_fraction, "elsewhere": elsewhere}.items():
             if not 0 <= share <= 1:
@@ -249,9 +253,13 @@ class EpisodeBatchSampler(Sampler):
         return self.num_episodes
 
     def __iter__(self):
-        generator = seeded("epoch", self.seed, self.epoch, self.rank)
-        rooms = seeded("rooms", self.seed, self.epoch, self.rank)
-        for _ in range(self.num_episodes):
+        return share(self._episodes(), self.num_episodes, self.rank, self.num_processes)
+
+    def _episodes(self):
+        """Episodes without end, those of all processes."""
+        generator = seeded("epoch", self.seed, self.epoch, 0)
+        rooms = seeded("rooms", self.seed, self.epoch, 0)
+        while True:
             names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
             items = [
@@ -304,6 +312,17 @@ class EpisodeBatchSampler(Sampler):
             sum(size < full for size in sizes),
             sizes.count(1),
         )
+
+
+def share(episodes, number, rank, num_processes):
+    """Iterates over a number of endless episodes: every one whose turn is this process's.
+
+    Example
+    -------
+    >>> list(share(range(100), 3, rank=1, num_processes=2))
+    [1, 3, 5]
+    """
+    return islice(episodes, rank, number * num_processes, num_processes)
 
 
 def _shuffled(values, number, generator):

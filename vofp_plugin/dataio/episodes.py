@@ -18,6 +18,7 @@ from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.seeds import seeded
 
 logger = get_logger(__name__)
+MANY = 10_000  # values, of which it takes less to draw a few than to shuffle all
 
 
 class Item(NamedTuple):
@@ -327,8 +328,13 @@ def share(episodes, number, rank, num_processes):
 
 def _shuffled(values, number, generator):
     """The first `number` of some values in random order; of the many others no list is made."""
-    order = torch.randperm(len(values), generator=generator)
-    return [values[i] for i in order[:number].tolist()]
+    if len(values) < max(MANY, 2 * number):
+        order = torch.randperm(len(values), generator=generator)[:number].tolist()
+        return [values[i] for i in order]
+    places = {}  # in the order drawn, each once
+    while len(places) < number:
+        places |= dict.fromkeys(torch.randint(len(values), (number,), generator=generator).tolist())
+    return [values[i] for i in list(places)[:number]]
 
 
 def _draw_integer(low, high, generator):

@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+PART ?= *
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -41,10 +42,10 @@ docs: $(INSTALLED)  ## build the API reference, build/docs/modules.html
 	$(BIN)/sphinx-build -q -b html -c docs/api build/api build/docs
 	@echo 'Written to build/docs/modules.html'
 
-bench: $(INSTALLED)  ## measure what personalization costs, in about 15 minutes
-	$(BIN)/python benchmarks/bench.py --threads=1
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2
-	$(BIN)/python benchmarks/serve.py
+bench: $(INSTALLED)  ## measure what personalization costs, in 15 minutes; PART='crowd*' for some of it
+	$(BIN)/python benchmarks/bench.py --threads=1 --part='$(PART)'
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/bench.py --threads=2 --part='$(PART)'
+	test '$(PART)' != '*' || $(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/page.py
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt | $(BIN)/pip

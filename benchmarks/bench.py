@@ -2,6 +2,7 @@
 
 > make bench
 > python benchmarks/bench.py --threads=2 --seconds=5
+> python benchmarks/bench.py --part='crowd of 256*'
 
 Everything is a ratio to the first line of its part, measured with it in turns, with quartiles over
 rounds; differences within the range of the A/A line are noise. docs/speed.md holds the tables.
@@ -10,12 +11,14 @@ rounds; differences within the range of the A/A line are noise. docs/speed.md ho
 import argparse
 import json
 import platform
+from fnmatch import fnmatchcase
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from ceilings import ceilings
-from crowd import inference, training
+from crowd import inference, mixed_batch, training
 from enrolling import (
     bytes_per_speaker,
     enrolling,
@@ -23,8 +26,10 @@ from enrolling import (
     merged_answer,
     training_step,
 )
+from hop import streaming_hop
 from interleaved import Ratio
 from page import write_page
+from scale import sampling, set_up
 from subjects import ALL, NORMS, SUBJECTS
 
 from vofp_plugin.utils.files import whole_file
@@ -42,6 +47,13 @@ def parts(seconds):
     }
     for form in ("full", "channel", "low_rank"):
         todo[f"crowd: DSCNN, {ALL}, {form}"] = partial(inference, "DSCNN", ALL, form=form)
+    todo[f"crowd of 256: DSCNN, {NORMS}"] = partial(
+        inference, "DSCNN", NORMS, numbers=(1, 256), items=256
+    )
+    if find_spec("peft") is None:
+        print("Skipped: PEFT's mixed batch, which needs `pip install peft`.")
+    else:
+        todo["mixed adapters, DSCNN, low_rank"] = partial(mixed_batch)
     for layers in (NORMS, ALL):
         todo[f"training: DSCNN, {layers}"] = partial(training, "DSCNN", layers)
     for shots in (1, 5, 20):
@@ -56,22 +68,32 @@ def parts(seconds):
         )
     todo["ceilings"] = partial(ceilings)
     timed = {name: partial(run, seconds=seconds) for name, run in todo.items()}
-    return {"bytes per speaker: numbers, weights": bytes_per_speaker, **timed}
+    counted = {"bytes per speaker: numbers, weights": bytes_per_speaker}
+    if torch.get_num_threads() == 1:  # a second one is of no use to them
+        counted["a million rows"] = sampling
+        counted["set-up, 100,000 cached utterances"] = set_up
+        counted["stream"] = streaming_hop
+    return {**counted, **timed}
 
 
-def main(threads, seconds, output):
-    """Measures everything, and writes the record after each part, the tables and the plot."""
+def main(threads, seconds, output, part):
+    """Measures parts, and writes the record after each of them, the tables and the plot."""
     torch.set_num_threads(threads)
     record = json.loads(output.read_text()) if output.exists() else {}
-    run = {"machine": f"{platform.machine()}, torch {torch.__version__}", "parts": {}}
-    record[f"{threads} thread{'s' * (threads > 1)}"] = run
-    for part, measure in parts(seconds).items():
+    place = f"{threads} thread{'s' * (threads > 1)}"
+    kept = {} if part == "*" else record.get(place, {"parts": {}})["parts"]
+    run = {"machine": f"{platform.machine()}, torch {torch.__version__}", "parts": kept}
+    record[place] = run
+    todo = {name: measure for name, measure in parts(seconds).items() if fnmatchcase(name, part)}
+    if not todo:
+        raise SystemExit(f"Got --part={part!r}; expected a pattern of {list(parts(seconds))}.")
+    for name, measure in todo.items():
         torch.manual_seed(0)
         rows = measure().items()
-        run["parts"][part] = {k: v._asdict() if isinstance(v, Ratio) else v for k, v in rows}
+        run["parts"][name] = {k: v._asdict() if isinstance(v, Ratio) else v for k, v in rows}
         with whole_file(output) as written:
             written.write_text(json.dumps(record, indent=1) + "\n")
-        print(part, {k: round(getattr(v, "median", 0), 2) for k, v in rows}, flush=True)
+        print(name, {k: getattr(v, "median", v) for k, v in rows}, flush=True)
     print(write_page(record))
 
 
@@ -80,6 +102,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each part")
+    parser.add_argument("--part", default="*", help="pattern of the names of what is measured")
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="the record, which is added to"
     )

@@ -30,12 +30,12 @@ def weights_of(model, num_speakers, form="full"):
 
 
 @torch.no_grad()
-def inference(name, layers, numbers=(1, 16, 64), form="full", foils=False, seconds=3.0):
+def inference(name, layers, numbers=(1, 16, 64), form="full", foils=False, items=None, seconds=3.0):
     """Ratios of answering a batch of each number of speakers, {candidate: Ratio}."""
     subject = SUBJECTS[name]
-    plain, x = subject.make().eval(), subject.batch()
+    plain, x = subject.make().eval(), subject.batch(items)
     model = inject_(copy.deepcopy(plain), subject.targets(layers), skip=True)
-    numbers = [n for n in numbers if n <= subject.items]
+    numbers = [n for n in numbers if n <= len(x[0])]
     sets = {n: weights_of(model, n, form) for n in numbers}
     candidates = {"shared": lambda: plain(*x), "shared again (A/A)": _again(plain, x)}
     candidates |= {f"N = {n}": _crowd(model, x, weights) for n, weights in sets.items()}
@@ -47,6 +47,31 @@ def inference(name, layers, numbers=(1, 16, 64), form="full", foils=False, secon
         ]
         candidates[f"vmap, N = {last}"] = _vmap(plain, merged, x)
         candidates[f"loop of merged, N = {last}"] = _loop(merged, x)
+    return interleaved(candidates, seconds)
+
+
+@torch.no_grad()
+def mixed_batch(num_speakers=16, seconds=3.0):
+    """Ratios of PEFT's batch of mixed adapters and of ours, of the same layers and rank."""
+    from peft import LoraConfig, get_peft_model
+
+    subject = SUBJECTS["DSCNN"]
+    plain, x = subject.make().eval(), subject.batch()
+    model = inject_(copy.deepcopy(plain), ["*.pointwise.conv", "classifier"])
+    weights = weights_of(model, num_speakers, "low_rank")
+    config = LoraConfig(r=RANK, target_modules=r".*\.pointwise\.conv|classifier")
+    names = [f"speaker{n}" for n in range(num_speakers)]
+    adapted = get_peft_model(copy.deepcopy(plain), config, adapter_name=names[0])
+    for name in names[1:]:
+        adapted.add_adapter(name, config)
+    adapted.eval()
+    asked = [name for name in names for _ in range(subject.items // num_speakers)]
+    candidates = {
+        "shared": lambda: plain(*x),
+        "shared again (A/A)": _again(plain, x),
+        f"N = {num_speakers}": _crowd(model, x, weights),
+        f"PEFT, N = {num_speakers}": lambda: adapted(*x, adapter_names=asked),
+    }
     return interleaved(candidates, seconds)
 
 

@@ -104,6 +104,19 @@ def test_crowd_enrolling_and_training_are_measured(benchmark):
     assert numbers < weights
 
 
+def test_scale_and_a_hop_are_measured(benchmark):
+    scale = benchmark("scale")
+    assert set(scale.sampling(600, 30, 2)) == {"ms per episode", "MB of the sampler"}
+    assert "all, s" in scale.set_up(60, 30)
+    (share,) = benchmark("hop").streaming_hop(duration=1.2).values()
+    assert share > 0
+
+
+def test_parts_are_told_by_name(benchmark, tmp_path):
+    with pytest.raises(SystemExit, match="Got --part='speed'; expected .* of .*'a million rows'"):
+        benchmark("bench").main(1, 0.0, tmp_path / "results.json", "speed")
+
+
 def test_page_shows_the_record(benchmark, repo_root):
     page, record = benchmark("page"), repo_root / "benchmarks" / "results.json"
     assert page.tables(json.loads(record.read_text())) in (repo_root / "docs/speed.md").read_text()

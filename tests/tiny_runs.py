@@ -19,6 +19,8 @@ TINY = (
     "--test_draws=2",
     "--noprogressbar",
 )
+# Each condition, and each kind of bad enrollment in it, is asked anew, which takes most of a run.
+BRIEF = ("--conditions={other_noise: null, quiet_enrollment: null}", "--bad_enrollments=[]")
 
 
 def load_prepare(recipe):
@@ -45,6 +47,7 @@ def google_arguments(yaml, data_folder, output_folder, cache_folder, *options):
         f"--output_folder={output_folder}",
         f"--cache_folder={cache_folder}",
         *TINY,
+        *BRIEF,
         *from_scratch(yaml),
         *options,
     ]

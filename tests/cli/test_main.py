@@ -9,6 +9,7 @@ import pytest
 from made_up_runs import made_up_run, made_up_runs
 
 from vofp_plugin.cli.main import main
+from vofp_plugin.evaluation import reports
 from vofp_plugin.evaluation.reports import write_report
 
 
@@ -49,7 +50,10 @@ def test_compare_prints_and_writes_and_records(tmp_path, folders, capsys):
     assert (row["label"], row["value"], row["p_value"]) == ("made-up", "0.198000", "0.062500")
 
 
-def test_the_reference_is_the_first_system_unless_another_is_named(tmp_path, folders, capsys):
+def test_the_reference_is_the_first_system_unless_another_is_named(
+    tmp_path, folders, capsys, monkeypatch
+):
+    monkeypatch.setattr(reports, "save_figure", lambda figure, path: None)
     command = ["compare", *folders[2:6], f"--output_folder={tmp_path / 'out'}"]
     for option, reference in (([], "shared_large"), (["--reference=shared"], "shared")):
         assert main([*command, *option]) == 0
@@ -174,7 +178,7 @@ def test_record_needs_a_label(tmp_path, folders, capsys):
     assert "--record and --label" in capsys.readouterr().err
     assert main(["compare", *folders, *options, "--label=a b"]) == 1
     assert "without spaces" in capsys.readouterr().err
-    assert not (tmp_path / "results.csv").exists()
+    assert not (tmp_path / "results.csv").exists() and not (tmp_path / "out").exists()
 
 
 def test_reports_need_no_display_and_no_pyplot(tmp_path):

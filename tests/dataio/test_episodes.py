@@ -135,10 +135,16 @@ def test_same_seed_and_epoch_give_the_same_episodes():
     assert list(second) == batches, "epochs before do not matter, so that a run can resume"
 
 
-@pytest.mark.parametrize("setting", ["seed", "rank"])
-def test_other_seeds_and_ranks_give_other_episodes(setting):
-    batches = [list(make_sampler(**{setting: number})) for number in (0, 1)]
+def test_other_seeds_give_other_episodes():
+    batches = [list(make_sampler(seed=number)) for number in (0, 1)]
     assert not any(batch in batches[1] for batch in batches[0])
+
+
+def test_processes_share_the_episodes_of_one():
+    alone = list(make_sampler(num_episodes=6))
+    for rank in (0, 1):
+        own = list(make_sampler(num_episodes=3, rank=rank, num_processes=2))
+        assert own == alone[rank::2]
 
 
 def test_other_epochs_give_other_episodes():

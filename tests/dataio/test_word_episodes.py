@@ -40,6 +40,12 @@ def test_a_target_is_one_word_by_one_voice():
             assert filled in ([True, False, False, True], [True, True, False, True], [True] * 4)
 
 
+def test_processes_share_the_episodes_of_one():
+    alone = episodes(num_episodes=4)
+    for rank in (0, 1):
+        assert episodes(num_episodes=2, rank=rank, num_processes=2) == alone[rank::2]
+
+
 def test_a_round_has_words_in_common_and_one_corpus():
     for episode in episodes():
         for first in (0, 24):

@@ -6,14 +6,26 @@ import pytest
 import torch
 from tiny_runs import run_google, scores_of
 
+from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, UTTERANCE_KINDS
 from vofp_plugin.evaluation.evaluator import Evaluator
 from vofp_plugin.evaluation.reports import read_metrics
 from vofp_plugin.evaluation.sweep import load_sweep, save_sweep
 from vofp_plugin.lobes.baselines import fine_tuned
 
+# What all runs but these leave out, to be brief.
+WHOLE = ("--conditions={}", f"--bad_enrollments=[{','.join((*UTTERANCE_KINDS, TWO_SPEAKERS))}]")
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, google_corpus, cache_folder):
+    """Folder of a finished tiny run of vofp.yaml, in all conditions and with all enrollments."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run_google("vofp.yaml", google_corpus, folder, cache_folder, "--num_epochs=1", *WHOLE)
+    return folder
+
 
 def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
-    monkeypatch, finished_run, google_corpus, cache_folder, tmp_path
+    monkeypatch, whole_run, google_corpus, cache_folder, tmp_path
 ):
     """The very same features, of which only the enrollment differs."""
 
@@ -24,9 +36,10 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
         raise Enough(brain, draws, conditions)
 
     monkeypatch.setattr("vofp_plugin.runs.testing.score", take)
-    folder = shutil.copytree(finished_run, tmp_path / "run")
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    options = ("--num_epochs=1", *WHOLE, "--test_only")
     with pytest.raises(Enough) as taken:
-        run_google("vofp.yaml", google_corpus, folder, cache_folder, "--test_only")
+        run_google("vofp.yaml", google_corpus, folder, cache_folder, *options)
     brain, draws, conditions = taken.value.args
     assert list(conditions) == ["quiet", "noise", "other_noise", "quiet_enrollment"]
     quiet, noise, other, quiet_enrollment = conditions.values()
@@ -44,8 +57,8 @@ def test_conditions_of_another_enrollment_ask_the_queries_of_noise(
         assert torch.equal(heard, own.features(draw.stranger))
 
 
-def test_other_noise_changes_only_what_reads_the_enrollment(finished_run):
-    metrics = read_metrics(finished_run)
+def test_other_noise_changes_only_what_reads_the_enrollment(whole_run):
+    metrics = read_metrics(whole_run)
     none, own = (scores_of(metrics, *cell) for cell in (("none", 0), ("own", 3)))
     assert none["noise"] == none["other_noise"] != none["quiet"]
     assert own["noise"] != own["other_noise"]
@@ -61,8 +74,8 @@ def test_monte_carlo_is_seeded_and_differs_from_the_mean(
     assert scores_of(again, "own_sampled", 3) == scores_of(metrics, "own_sampled", 3)
 
 
-def test_refused_enrollment_is_none_and_two_speakers_are_neither(finished_run):
-    metrics = read_metrics(finished_run)
+def test_refused_enrollment_is_none_and_two_speakers_are_neither(whole_run):
+    metrics = read_metrics(whole_run)
     none, own, stranger = (
         scores_of(metrics, kind, shots)
         for kind, shots in (("none", 0), ("own", 3), ("stranger", 3))

@@ -154,7 +154,7 @@ def test_other_noise_needs_two_kinds(refuse, google_corpus, tmp_path):
     (tmp_path / "noises").mkdir()
     shutil.copy(noise, tmp_path / "noises")
     message = "Got 1 noise; expected at least 2 for another kind .* leave that condition out"
-    refuse(message, f"--noise_folder={tmp_path / 'noises'}")
+    refuse(message, f"--noise_folder={tmp_path / 'noises'}", "--conditions={}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vofp_plugin.runs.runner import run
 
 QUICK = (  # what may change in a run that goes on
     "--test_draws=1",
-    "--bad_enrollments=[]",
+    "--bad_enrollments=[noise]",
     "--conditions={noise: null, other_noise: null, quiet_enrollment: null}",
 )
 

@@ -59,7 +59,7 @@ def assert_same_run(folder, other_folder):
 
 
 def epochs(metrics):
-    return [{**epoch, "seconds": None} for epoch in metrics["training"]["epochs"]]
+    return [{**epoch, "seconds": None, "waiting": None} for epoch in metrics["training"]["epochs"]]
 
 
 def checkpoints(folder):

@@ -22,6 +22,8 @@ def test_test_set_again_gives_the_same_numbers(run_folder, google_corpus, cache_
     before = folder_contents(run_folder)
     metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     assert scores(metrics) == scores(read_metrics(run_folder))
+    place = f"{GOOGLE.parent.name}/{GOOGLE.name}"
+    assert (metrics["recipe"], metrics["system"], metrics["fold"]) == (place, "vofp", 0)
     again = read_metrics(run_folder / "test")
     assert scores(again) == scores(read_metrics(run_folder))
     assert again["training"] == read_metrics(run_folder)["training"]
@@ -129,12 +131,6 @@ def test_last_checkpoint_is_tested(run_folder, google_corpus, cache_folder):
     (earlier / "CKPT.yaml").write_text("\n".join([*lines, "valid_nll: 0.0", "unixtime: 1.0"]))
     metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
     assert scores(metrics) == scores(read_metrics(run_folder))
-
-
-def test_recipe_of_the_trained_model_is_named(run_folder, google_corpus, cache_folder):
-    metrics = run_google("vofp.yaml", google_corpus, run_folder, cache_folder, "--test_only")
-    place = f"{GOOGLE.parent.name}/{GOOGLE.name}"
-    assert (metrics["recipe"], metrics["system"], metrics["fold"]) == (place, "vofp", 0)
 
 
 @pytest.mark.parametrize(

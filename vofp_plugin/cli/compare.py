@@ -33,10 +33,12 @@ def add_to(commands):
 
 def _run(arguments):
     from vofp_plugin.evaluation.reports import read_metrics, write_comparison
-    from vofp_plugin.evaluation.tables import headline_table, record_rows
+    from vofp_plugin.evaluation.tables import check_label, headline_table, record_rows
 
     if (arguments.record is None) != (arguments.label is None):
         raise ValueError("got one of --record and --label, expected both or none")
+    if arguments.record is not None:
+        check_label(arguments.label)
     runs = [read_metrics(folder) for folder in arguments.run_folders]
     reference = arguments.reference or runs[0]["system"]
     rows = write_comparison(runs, arguments.output_folder, reference)

@@ -6,6 +6,7 @@ shape whatever was drawn.
 """
 
 from collections import defaultdict
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.utils.seeds import seeded
 
 logger = get_logger(__name__)
+MANY = 10_000  # values, of which it takes less to draw a few than to shuffle all
 
 
 class Item(NamedTuple):
@@ -183,7 +185,9 @@ class EpisodeBatchSampler(Sampler):
         `VirtualSpeaker` makes people who differ from them by nothing but the vocal tract.
     seed : int
     rank : int
-        Of this process, when several train together; each draws its own episodes.
+        Of this process, when several train together.
+    num_processes : int
+        That train together. They share the episodes that one alone would have, in turns.
 
     Raises
     ------
@@ -210,6 +214,7 @@ class EpisodeBatchSampler(Sampler):
         twins=0,
         seed=0,
         rank=0,
+        num_processes=1,
     ):
         self.items = defaultdict(list)
         for index, row in enumerate(rows):
@@ -225,7 +230,7 @@ class EpisodeBatchSampler(Sampler):
         self.own_rooms = own_rooms
         self.twins = twins
         self.seed = seed
-        self.rank = rank
+        self.rank, self.num_processes = rank, num_processes
         self.epoch = 0
         for name, share in {"none_fraction": none_fraction, "elsewhere": elsewhere}.items():
             if not 0 <= share <= 1:
@@ -249,9 +254,13 @@ class EpisodeBatchSampler(Sampler):
         return self.num_episodes
 
     def __iter__(self):
-        generator = seeded("epoch", self.seed, self.epoch, self.rank)
-        rooms = seeded("rooms", self.seed, self.epoch, self.rank)
-        for _ in range(self.num_episodes):
+        return share(self._episodes(), self.num_episodes, self.rank, self.num_processes)
+
+    def _episodes(self):
+        """Episodes without end, those of all processes."""
+        generator = seeded("epoch", self.seed, self.epoch, 0)
+        rooms = seeded("rooms", self.seed, self.epoch, 0)
+        while True:
             names = self._names(generator)
             shots = _draw_integer(self.min_shots, self.shape.max_shots, generator)
             items = [
@@ -306,10 +315,26 @@ class EpisodeBatchSampler(Sampler):
         )
 
 
+def share(episodes, number, rank, num_processes):
+    """Iterates over a number of endless episodes: every one whose turn is this process's.
+
+    Example
+    -------
+    >>> list(share(range(100), 3, rank=1, num_processes=2))
+    [1, 3, 5]
+    """
+    return islice(episodes, rank, number * num_processes, num_processes)
+
+
 def _shuffled(values, number, generator):
     """The first `number` of some values in random order; of the many others no list is made."""
-    order = torch.randperm(len(values), generator=generator)
-    return [values[i] for i in order[:number].tolist()]
+    if len(values) < max(MANY, 2 * number):
+        order = torch.randperm(len(values), generator=generator)[:number].tolist()
+        return [values[i] for i in order]
+    places = {}  # in the order drawn, each once
+    while len(places) < number:
+        places |= dict.fromkeys(torch.randint(len(values), (number,), generator=generator).tolist())
+    return [values[i] for i in list(places)[:number]]
 
 
 def _draw_integer(low, high, generator):

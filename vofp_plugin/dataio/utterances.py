@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from vofp_plugin.dataio.features import cached_features
 from vofp_plugin.dataio.manifests import SILENCE
@@ -92,9 +92,6 @@ def train_dataset(rows, utterances):
 
 def computed_by_main(cached, *arguments):
     """What `cached` gives in every process, once the main one has filled the cache."""
-
-    def fill():
-        cached(*arguments)  # not returned, which would send it to all processes
-
-    run_on_main(fill)
-    return cached(*arguments)
+    found = cached(*arguments) if if_main_process() else None
+    ddp_barrier()
+    return found if if_main_process() else cached(*arguments)

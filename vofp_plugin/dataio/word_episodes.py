@@ -11,7 +11,7 @@ from collections import defaultdict
 import torch
 from torch.utils.data import Sampler
 
-from vofp_plugin.dataio.episodes import Item
+from vofp_plugin.dataio.episodes import Item, share
 from vofp_plugin.utils.seeds import picked, seeded, shuffled
 
 CORPUS_MARK = ":"  # what is before it in the name of a speaker is the corpus
@@ -39,6 +39,8 @@ class WordEpisodeBatchSampler(Sampler):
     seed : int
     rank : int
         Of this process, when several train together.
+    num_processes : int
+        That train together. They share the episodes that one alone would have, in turns.
 
     Raises
     ------
@@ -55,7 +57,9 @@ class WordEpisodeBatchSampler(Sampler):
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
 
-    def __init__(self, rows, shape, num_episodes, voices=3, words=6, seed=0, rank=0):
+    def __init__(
+        self, rows, shape, num_episodes, voices=3, words=6, seed=0, rank=0, num_processes=1
+    ):
         if shape.num_speakers % (voices * words):
             raise ValueError(
                 f"Got {shape.num_speakers} targets for {voices} voices of {words} words; expected "
@@ -63,7 +67,7 @@ class WordEpisodeBatchSampler(Sampler):
             )
         self.shape, self.num_episodes = shape, num_episodes
         self.voices, self.words = voices, words
-        self.seed, self.rank = seed, rank
+        self.seed, self.rank, self.num_processes = seed, rank, num_processes
         self.epoch = 0
         self.takes = defaultdict(lambda: defaultdict(list))  # of speakers, by word
         for index, row in enumerate(rows):
@@ -82,10 +86,14 @@ class WordEpisodeBatchSampler(Sampler):
         return self.num_episodes
 
     def __iter__(self):
-        generator = seeded("word epoch", self.seed, self.epoch, self.rank)
+        return share(self._episodes(), self.num_episodes, self.rank, self.num_processes)
+
+    def _episodes(self):
+        """Episodes without end, those of all processes."""
+        generator = seeded("word epoch", self.seed, self.epoch, 0)
         rounds = self.shape.num_speakers // (self.voices * self.words)
         names = list(self.corpora)
-        for _ in range(self.num_episodes):
+        while True:
             items = []
             for number in range(rounds):
                 corpus = picked(names, generator)

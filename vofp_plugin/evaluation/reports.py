@@ -135,7 +135,8 @@ def write_report(metrics, folder):
     Arguments
     ---------
     metrics : dict
-        As in ``metrics.json``; numbers that are not finite are written as null.
+        As in ``metrics.json``; numbers that are not finite are written as null. Without
+        ``results`` its rows are those of ``compare``.
     folder : str or Path
         Output folder of the run.
 
@@ -151,7 +152,7 @@ def write_report(metrics, folder):
     """
     check_metrics(metrics, "metrics")
     folder = Path(folder)
-    rows = compare([metrics])
+    rows = metrics.get("results") or compare([metrics])
     _write_json(folder / "metrics.json", metrics)
     figures = {
         "accuracy": plot_accuracy(rows),

@@ -1,5 +1,6 @@
 """Comparison rows as markdown, and as a CSV of labelled rows that keeps its diffs small."""
 
+from collections import defaultdict
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -157,7 +158,7 @@ def section_tables(rows, metrics=None):
     )
     parts = []
     for (condition, subset), section in sections:
-        section = pd.DataFrame(section).astype(dict.fromkeys(ESTIMATE, float))
+        section = list(section)
         made = list(filter(None, (_table(section, table) for table in tables)))
         if made:
             counts = _counts(section)
@@ -189,14 +190,19 @@ def record_rows(path, label, rows):
     ValueError
         If the label is empty or has spaces, or the CSV is not one of recorded rows.
     """
-    if not label or label != "".join(label.split()):
-        raise ValueError(f"got the label {label!r}, expected a word without spaces")
+    check_label(label)
     kept = read_rows(path) if Path(path).exists() else []
     kept = [row for row in kept if row["label"] != label]
     table = pd.DataFrame([*kept, *({"label": label, **row} for row in rows)], columns=COLUMNS)
     table = table.astype(dict.fromkeys(ESTIMATE, float)).sort_values(ORDER)
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+
+
+def check_label(label):
+    """Refuse a label of recorded rows that is empty or has spaces."""
+    if not label or label != "".join(label.split()):
+        raise ValueError(f"got the label {label!r}, expected a word without spaces")
 
 
 def read_rows(path):
@@ -246,27 +252,25 @@ def _metrics(rows):
 
 def _counts(section):
     """How many speakers, answers and runs are behind the rows of a section."""
-    ends = [(min(section[name]), max(section[name])) for name in COUNTS]
+    counts = [[row[name] for row in section] for name in COUNTS]
+    ends = [(min(numbers), max(numbers)) for numbers in counts]
     texts = [f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in ends]
     return "{} speakers, {} answers, {} runs of each system".format(*texts)
 
 
 def _table(section, metrics):
     """Markdown of one table, or None where there is no row for it."""
-    rows = section[section.metric.isin(metrics)]
-    if rows.empty:
+    lines = defaultdict(dict)  # of figures by metric
+    for row in section:
+        if row["metric"] in metrics:
+            name = row["system"], _enrollment(row["enrollment"], row["shots"])
+            lines[name][row["metric"]] = _figure(row)
+    if not lines:
         return None
-    texts = rows.assign(
-        given=[_enrollment(*x) for x in zip(rows.enrollment, rows.shots, strict=True)],
-        text=[_figure(row) for row in rows.to_dict("records")],
-    )
-    lines = texts.drop_duplicates(["system", "given"])[["system", "given"]]
-    table = texts.pivot(index=["system", "given"], columns="metric", values="text").fillna("")
-    shown = [metric for metric in metrics if metric in table]
-    table = table.loc[pd.MultiIndex.from_frame(lines), shown]
+    shown = [metric for metric in metrics if any(metric in line for line in lines.values())]
     head = ["System", "Enrollment", *(column_of(metric).heading for metric in shown)]
     rule = ["---", "---", *["---:"] * len(shown)]
-    body = [[*names, *texts] for names, texts in zip(table.index, table.to_numpy(), strict=True)]
+    body = [[*name, *(line.get(metric, "") for metric in shown)] for name, line in lines.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
 
 
@@ -276,9 +280,11 @@ def _enrollment(enrollment, shots):
 
 def _figure(row):
     column = column_of(row["metric"])
-    value, low, high = (
-        format(column.scale * row[key], column.format) for key in ("value", "ci_low", "ci_high")
-    )
+
+    def shown(key):
+        return format(column.scale * row[key], column.format)
+
     if pd.notna(row["ci_low"]):
-        return f"{value} [{low}, {high}]"
-    return f"{value} (p = {row['p_value']:.2g})" if pd.notna(row["p_value"]) else value
+        return f"{shown('value')} [{shown('ci_low')}, {shown('ci_high')}]"
+    p_value = f" (p = {row['p_value']:.2g})" if pd.notna(row["p_value"]) else ""
+    return f"{shown('value')}{p_value}"

@@ -103,7 +103,8 @@ class PersonalizedBrain(sb.Brain):
         validate : callable
             Without arguments; gives "accuracy" and "nll" (nats) of validation speakers.
         """
-        self.episodes = self.hparams.episodes(rows, rank=get_rank() or 0)
+        place = {"rank": get_rank() or 0, "num_processes": self._num_processes()}
+        self.episodes = self.hparams.episodes(rows, **place)
         self.train_set, self.validate = train_set, validate
         valid_set = DataLoader([None], batch_size=None, collate_fn=None)  # `validate` has its own
         self.fit(self.hparams.epoch_counter, EpisodeDataset(train_set), valid_set)
@@ -111,6 +112,17 @@ class PersonalizedBrain(sb.Brain):
             self.history.start()
             self.history.finish(epoch=0)
             self._fit_valid(valid_set, epoch=0, enable=False)
+
+    def _num_processes(self):
+        return torch.distributed.get_world_size() if self.distributed_launch else 1
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Stops the clock of what is spent waiting for data."""
+        self.history.arrive()
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Starts it again."""
+        self.history.wait()
 
     def compute_forward(self, batch, stage):
         """Runs the queries of an episode as its task asks them."""
@@ -123,10 +135,14 @@ class PersonalizedBrain(sb.Brain):
         return self.hparams.task.predict(self.modules.model, self.episode, generator)
 
     def _seed_step(self):
-        """Seeds by batch, so that a resumed run draws what an uninterrupted one does."""
+        """Seeds by batch, so that a resumed run draws what an uninterrupted one does.
+
+        Batches of several processes are numbered in turns, as if one process had them all.
+        """
         parts = self.grad_accumulation_factor
-        batch_number = self.optimizer_step * parts + self.step % parts
-        place = (self.hparams.seed, batch_number, get_rank() or 0)
+        own_number = self.optimizer_step * parts + (self.step - 1) % parts
+        batch_number = own_number * self._num_processes() + (get_rank() or 0)
+        place = (self.hparams.seed, batch_number, 0)
         # For dropout and SpeechBrain's augmentations, which take no generator: other draws, since
         # the same ones would tie the masks of an episode to its speakers.
         masks = number_of("masks", *place)
@@ -206,8 +222,7 @@ class PersonalizedBrain(sb.Brain):
                     continue
                 if parameter.grad is None:  # here, but perhaps not in another process
                     parameter.grad = torch.zeros_like(parameter)
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= torch.distributed.get_world_size()
+                self._average(parameter.grad)
         super().optimizers_step()
         for schedule in self.schedules.values():
             schedule.step()
@@ -221,6 +236,17 @@ class PersonalizedBrain(sb.Brain):
         """
         if self.distributed_launch:
             self._broadcast(self.modules.state_dict().values())
+
+    def _average(self, tensor):
+        """Makes a tensor the mean of those of all processes, in place."""
+        torch.distributed.all_reduce(tensor)
+        tensor /= self._num_processes()
+
+    def _pooled(self, numbers):
+        """Means of some numbers over all processes."""
+        pooled = torch.tensor(numbers, device=self.device)
+        self._average(pooled)
+        return pooled.tolist()
 
     @staticmethod
     def _broadcast(tensors):
@@ -262,7 +288,7 @@ class PersonalizedBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             if self.distributed_launch:  # running statistics of BatchNorm differ by process
                 self._broadcast(self.modules.buffers())
-            self.history.finish(epoch)
+            self.history.finish(epoch, self._pooled if self.distributed_launch else list)
         elif stage == sb.Stage.VALID:
             scores = {f"valid_{name}": value for name, value in self.valid_scores.items()}
             self.history.epochs[-1].update(scores)
@@ -298,7 +324,9 @@ class PersonalizedBrain(sb.Brain):
 
 @register_checkpoint_hooks
 class History:
-    """Means of the loss terms and seconds of every epoch, kept in the checkpoint.
+    """Means of the loss terms of every epoch, its seconds and the share of them without data.
+
+    They are kept in the checkpoint.
 
     Example
     -------
@@ -315,41 +343,52 @@ class History:
         self.epochs = []
         self._terms = []  # of each step of the unfinished epoch
         self._seconds = 0.0  # that the unfinished epoch took before it was interrupted
-        self._started = time.time()
+        self._waited = 0.0  # seconds of the unfinished epoch in which there was no batch
+        self._started = self._waiting_since = time.time()
 
     def start(self):
         """Starts an epoch, or goes on with the unfinished one."""
-        self._started = time.time()
+        self._started = self._waiting_since = time.time()
+
+    def wait(self):
+        """Begins to wait for a batch."""
+        self._waiting_since = time.time()
+
+    def arrive(self):
+        """Ends waiting: the batch is there."""
+        self._waited += time.time() - self._waiting_since
 
     def add(self, **terms):
         """Adds the loss terms of one step, as floats."""
         self._terms.append(terms)
 
-    def finish(self, epoch):
-        """Ends an epoch, of any number of steps."""
-        means = {
-            f"train_{name}": sum(terms[name] for terms in self._terms) / len(self._terms)
-            for name in (self._terms[0] if self._terms else ())
-        }
-        self.epochs.append({"epoch": epoch, **means, "seconds": self._elapsed()})
-        self._terms, self._seconds = [], 0.0
+    def finish(self, epoch, pool=list):
+        """Ends an epoch, of any number of steps; `pool` makes its means those of all processes."""
+        names = list(self._terms[0]) if self._terms else []
+        means = [sum(terms[name] for terms in self._terms) / len(self._terms) for name in names]
+        means = {f"train_{name}": x for name, x in zip(names, pool(means), strict=True)}
+        seconds = self._elapsed()
+        waiting = self._waited / max(seconds, self._waited, 1e-9)
+        self.epochs.append({"epoch": epoch, **means, "seconds": seconds, "waiting": waiting})
+        self._terms, self._seconds, self._waited = [], 0.0, 0.0
 
     @mark_as_saver
     def save(self, path):
         """Writes the epochs to `path`, as JSON; last the unfinished one, if there is one."""
-        unfinished = [{"terms": self._terms, "seconds": self._elapsed()}] if self._terms else []
+        unfinished = {"terms": self._terms, "seconds": self._elapsed(), "waited": self._waited}
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(self.epochs + unfinished))
+            partial.write_text(json.dumps(self.epochs + [unfinished] * bool(self._terms)))
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
         """Reads the epochs from `path`."""
         with open(path, encoding="utf-8") as stream:
             self.epochs = json.load(stream)
-        self._terms, self._seconds = [], 0.0
+        self._terms, self._seconds, self._waited = [], 0.0, 0.0
         if not end_of_epoch:
             unfinished = self.epochs.pop()
             self._terms, self._seconds = unfinished["terms"], unfinished["seconds"]
+            self._waited = unfinished["waited"]
 
     def _elapsed(self):
         return self._seconds + time.time() - self._started

@@ -3,12 +3,14 @@
 import io
 import re
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from hyperpyyaml import load_hyperpyyaml, resolve_references
-from hyperpyyaml.core import recursive_update
+from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml.core import _walk_tree_and_resolve, recursive_update
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.scanner import Scanner
 from ruamel.yaml.tag import Tag
@@ -85,7 +87,11 @@ def load_yaml(yaml_file, overrides, read_keys):
     check_keys(yaml_file, source, overrides, read_keys)
     tree = _overridden(yaml_file, source.keys, overrides)
     check_fragments(yaml_file, tree)
-    text = _resolve(tree)
+    return load_resolved(_resolve(tree))
+
+
+def load_resolved(text):
+    """Loads what `resolve_yaml` gave; refuses what should be a path and is none."""
     paths = {key: value for key, value in values_of(text).items() if key in PATHS}
     check_paths(safe_load(_dump(paths)))  # as HyperPyYAML will read them, by YAML 1.1
     return load_hyperpyyaml(text)
@@ -287,7 +293,10 @@ def _tag(node):
 
 
 def _resolve(tree):
-    return resolve_references(_dump(tree)).getvalue()
+    """Text of a tree, in whose place references and fragments are filled in."""
+    # As `resolve_references`, which parses text: that takes most of its time.
+    _walk_tree_and_resolve("root", tree, tree, None)
+    return _dump(tree)
 
 
 def _yaml():
@@ -298,12 +307,17 @@ def _yaml():
 
 def _parse(text, place="The text"):
     try:
-        tree = _yaml().load(text or "{}")
+        tree = deepcopy(_parsed(text or "{}"))
     except YAMLError as error:
         raise ValueError(f"{place} or an override is no valid YAML: {error}") from error
     if not isinstance(tree, Mapping):
         raise ValueError(f"{place} is no valid YAML of the form `key: value`: got {tree!r}.")
     return tree
+
+
+@lru_cache(maxsize=64)  # a run reads its fragments and its own settings several times
+def _parsed(text):
+    return _yaml().load(text)
 
 
 def _dump(tree):

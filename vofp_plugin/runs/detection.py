@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from vofp_plugin.evaluation.conditions import evaluation_data
 from vofp_plugin.inference.interfaces import DECISION_FILE
@@ -76,8 +76,8 @@ def decide(brain, hparams, asked, rows, classes):
         scores += [every["own", k] for k in shots]
     for rule in evaluation.rules:
         decision = evaluation.decide(scores, asked["valid"].facts, rule)
-        if if_main_process():
-            decision.save(decision_path(hparams["output_folder"], evaluation, rule))
+        # The others wait, since they read it next.
+        run_on_main(decision.save, [decision_path(hparams["output_folder"], evaluation, rule)])
 
 
 def validate_claims(brain, hparams, condition, trials):

@@ -14,7 +14,7 @@ from vofp_plugin.evaluation.conditions import evaluation_data, with_bad_enrollme
 from vofp_plugin.evaluation.reports import SCHEMA_VERSION
 from vofp_plugin.lobes.baselines.adapted import AdaptedModel
 from vofp_plugin.runs.brain import PersonalizedBrain
-from vofp_plugin.runs.configuration import load_yaml, resolve_yaml
+from vofp_plugin.runs.configuration import load_resolved, load_yaml, resolve_yaml
 from vofp_plugin.runs.run_folder import annotation_folder
 from vofp_plugin.utils.files import whole_file
 from vofp_plugin.utils.profiling import count_multiply_adds, count_parameters
@@ -110,11 +110,12 @@ class Run:
     def begin(self, classes, folder):
         """Loads all for so many classes, and makes the folder of the results."""
         self.overrides = {**self.overrides, "num_classes": len(classes)}
-        self.hparams = load_yaml(self.yaml_file, self.overrides, READ_KEYS)
+        text = self.settings()
+        self.hparams = load_resolved(text)
         sb.create_experiment_directory(folder)
         if if_main_process():
             with whole_file(Path(folder) / "hyperparams.yaml") as partial:
-                partial.write_text(self.settings(), encoding="utf-8")
+                partial.write_text(text, encoding="utf-8")
 
     def brain(self):
         """Makes the Brain, whose model may be an adapted one."""

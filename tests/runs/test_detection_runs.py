@@ -4,6 +4,7 @@ import json
 import shutil
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from tiny_runs import RECIPES, folder_contents, google_arguments, load_prepare
 
@@ -67,6 +68,9 @@ def test_a_run_leaves_trials_decision_and_table(detector_run):
     assert {trial.enrollment for trial in trials} == set(enrolled)
     validated = read_enrollments(detector_run / "valid_enrollments.txt")
     assert not {name for names in validated.values() for name in names} & set(asked)
+    with np.load(detector_run / "test_scores.npz") as scores:
+        assert set(scores) == {f"{name} {kind} {k}" for name, kind, k in cells if k != "all"}
+        assert {values.shape for values in scores.values()} == {(len(trials),)}
     report = (detector_run / "report.md").read_text()
     assert "## Detection" in report and "![det](det.png)" in report
 

@@ -12,7 +12,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "identify",
         help="tell who of some speakers is heard in each recording, or nobody",
-        epilog="example: vofp identify pretrained/target-speaker-keywords query.wav "
+        epilog="example: vofp identify pretrained/verification query.wav "
         "--profiles anna.json bert.json",
     )
     add_model_to(parser)

@@ -1,5 +1,6 @@
-"""``vofp listen``: the words of a stream, as lines of JSON."""
+"""``vofp listen``: the words of a stream, or when a speaker speaks, as lines of JSON."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def add_to(commands):
     """Adds the subcommand to argparse's."""
     parser = commands.add_parser(
         "listen",
-        help="tell the words of a stream, as lines of JSON",
+        help="tell the words of a stream, or when the speaker speaks, as lines of JSON",
         epilog="example: arecord -q -t raw -f S16_LE -r 16000 | vofp listen "
         "pretrained/keywords - --profile anna.json",
     )
@@ -51,9 +52,14 @@ def add_to(commands):
 
 
 def _run(arguments):
+    from vofp_plugin.inference.personal_vad import PersonalVAD
     from vofp_plugin.inference.streaming import StreamingSpotter
 
-    spotter, profile = _spotter_and_profile(arguments)
+    model = load_model(arguments)
+    if isinstance(model, PersonalVAD):
+        _tell_speech(arguments, model)
+        return
+    spotter, profile = _spotter_and_profile(arguments, model)
     listener = StreamingSpotter(
         spotter,
         profile,
@@ -68,13 +74,25 @@ def _run(arguments):
         print(event.to_json(), flush=True)
 
 
-def _spotter_and_profile(arguments):
+def _tell_speech(arguments, vad):
+    """Prints the stretches of a recording in which the enrolled speaker speaks."""
+    if arguments.stream in ("-", "microphone"):
+        raise ValueError(f"got the stream {arguments.stream} for a PersonalVAD; give an audio file")
+    if arguments.profile is None:
+        raise ValueError("got no --profile; give that of the speaker who is listened for")
+    profile, threshold = load_profile(arguments, vad), arguments.threshold
+    threshold = 0.5 if threshold is None else threshold
+    for start, end in vad.segments(arguments.stream, profile, threshold):
+        times = {"start": round(start, 2), "end": round(end, 2)}
+        print(json.dumps({**times, "speaker": arguments.speaker}), flush=True)
+
+
+def _spotter_and_profile(arguments, spotter):
     """What answers, and with which profile; a personal keyword has the name of its file."""
     from vofp_plugin.inference.enrolled_words import EnrolledWords
     from vofp_plugin.inference.keyword_spotter import KeywordSpotter
     from vofp_plugin.inference.personal_keyword_spotter import PersonalKeywordSpotter
 
-    spotter = load_model(arguments)
     if not isinstance(spotter, KeywordSpotter | PersonalKeywordSpotter):
         raise TypeError(f"got a {type(spotter).__name__} to listen for words; take a spotter")
     if arguments.only_me:

@@ -11,7 +11,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "verify",
         help="tell of each recording whether it is of the speaker of a profile",
-        epilog="example: vofp verify pretrained/target-speaker-keywords query.wav "
+        epilog="example: vofp verify pretrained/verification query.wav "
         "--profile anna.json --far 0.01",
     )
     add_model_to(parser)

@@ -102,8 +102,8 @@ def validate_claims(brain, hparams, condition, trials):
     return {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "nll")}
 
 
-def detect(brain, hparams, asked, conditions, classes):
-    """Scores the trials of the test, and keeps the scores of the first rule in the run's folder.
+def detect(brain, hparams, asked, conditions, classes, folder):
+    """Scores the trials of the test, and keeps the scores of the first rule in a folder.
 
     Arguments
     ---------
@@ -115,6 +115,8 @@ def detect(brain, hparams, asked, conditions, classes):
     conditions : dict
         {name: Condition} of the test manifest.
     classes : CategoricalEncoder
+    folder : Path
+        Of the results.
 
     Returns
     -------
@@ -135,8 +137,8 @@ def detect(brain, hparams, asked, conditions, classes):
         for rule in evaluation.rules
     }
     if if_main_process():
-        folder, decision = Path(hparams["output_folder"]), decisions[evaluation.rule]
-        _write_scores(evaluation, scores, decision, folder / SCORES_FILE)
+        path = Path(folder) / SCORES_FILE
+        _write_scores(evaluation, scores, decisions[evaluation.rule], path)
     judged = [_judged(evaluation, scores, trials, *one) for one in decisions.items()]
     metrics = {"detection": judged[0]}
     if len(judged) > 1:

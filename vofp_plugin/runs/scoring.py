@@ -26,7 +26,7 @@ def score(brain, run, metrics, draws, conditions, asked, classes):
     brain.on_evaluate_start()
     if run.hparams["task"].classifies:
         metrics |= _classify(brain, draws, conditions, metrics.get("sweep"))
-    metrics |= detect(brain, run.hparams, asked, conditions, classes)
+    metrics |= detect(brain, run.hparams, asked, conditions, classes, run.results_folder)
     last = brain.history.epochs[-1]
     metrics["validation"] = {"accuracy": last["valid_accuracy"], "nll": last["valid_nll"]}
     metrics["results"] = compare([metrics])

@@ -182,12 +182,13 @@ def record(folders):
 
 
 def table(recorded, enrollment, shots, kind):
-    """Markdown: a system in each row, two columns for each of the first two conditions."""
+    """Markdown: a system in each row, two columns for the first condition and for the last one."""
     cells = [r for r in recorded["rows"] if (r["shots"], r["kind"]) == (shots, kind)]
     cells = [r for r in cells if r["enrollment"] == enrollment]
     if not cells:
         raise ValueError(f"Got no rows of {enrollment} {shots} {kind}; record such runs.")
     conditions = list(dict.fromkeys(row["condition"] for row in cells))
+    conditions = conditions[:1] + conditions[1:][-1:]
     heads = [text for name in conditions for text in (name.replace("_", " "), "difference")]
     lines = [["system", "multiply-adds (M)", *heads], ["---", *["---:"] * (1 + len(heads))]]
     for name in dict.fromkeys(row["system"] for row in cells):

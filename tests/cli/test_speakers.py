@@ -17,6 +17,7 @@ from vofp_plugin.cli.main import COMMANDS, main
 from vofp_plugin.inference.interfaces import PersonalizedInterface
 from vofp_plugin.inference.personalized_verifier import PersonalizedVerifier
 from vofp_plugin.inference.profile_store import ProfileStore
+from vofp_plugin.inference.shipped import SAMPLES
 
 SPOTTER = random_spotter()
 
@@ -61,8 +62,10 @@ def test_spot_prints_a_table_and_a_profile_changes_it(folder, capsys):
     assert main(["spot", "model", "anna_2.wav", "silence.wav"]) == 0
     table = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in table] == ["anna_2.wav", "silence.wav"]
-    assert main(["spot", "model", "anna_2.wav", "--profile=anna.json"]) == 0
-    assert capsys.readouterr().out.split() != table[0]
+    asked = ["spot", "model", "anna_2.wav", "--json"]
+    assert main(asked) == main([*asked, "--profile=anna.json"]) == 0
+    everybody, anna = map(json.loads, capsys.readouterr().out.splitlines())
+    assert everybody != anna
 
 
 def test_enroll_without_speech_writes_nothing(folder, capsys):
@@ -116,6 +119,19 @@ def test_listen_takes_a_spotter_and_ends_with_ctrl_c(folder, capsys):
         listen.side_effect = KeyboardInterrupt
         assert main(["listen", "model", "anna_0.wav"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_listen_tells_when_a_speaker_speaks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    vad, (anna,) = "pretrained/personal-vad", SAMPLES.glob("anna_left*")
+    takes = map(str, sorted(SAMPLES.glob("anna_enroll_*")))
+    assert main(["enroll", vad, *takes, "--output=anna.json"]) == 0
+    capsys.readouterr()
+    assert main(["listen", vad, str(anna), "--profile=anna.json", "--speaker=anna"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sum(segment["end"] - segment["start"] for segment in told) > 0.2
+    assert main(["listen", vad, "-", "--profile=anna.json"]) != 0
+    assert "give an audio file" in capsys.readouterr().err
 
 
 def test_profiles_lists_exports_and_deletes(folder, capsys):

@@ -75,7 +75,7 @@ def test_an_operating_point_tells_what_is_no_word(spotter):
 
 
 def test_another_class_refuses_a_model():
-    with pytest.raises(TypeError, match="a model for KeywordSpotter, not PersonalVAD"):
+    with pytest.raises(TypeError, match="for KeywordSpotter; expected one for PersonalVAD"):
         PersonalVAD.from_hparams("pretrained/keywords")
 
 

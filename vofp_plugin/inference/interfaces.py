@@ -335,3 +335,14 @@ def _groups(profiles):
         )
         for batch in batches.values()
     ]
+
+
+def shipped_model(name):
+    """The model of a shipped folder, to build on in another one.
+
+    Example
+    -------
+    >>> type(shipped_model("pretrained/personal-keywords")).__name__
+    'KeywordDetector'
+    """
+    return PersonalizedInterface.from_hparams(name).mods.model

@@ -50,19 +50,6 @@ def model_folder(source):
     return folder
 
 
-def shipped_model(name):
-    """The model of a shipped folder, to build on in another one.
-
-    Example
-    -------
-    >>> type(shipped_model("pretrained/personal-keywords")).__name__
-    'KeywordDetector'
-    """
-    from vofp_plugin.inference.interfaces import PersonalizedInterface  # which knows of names here
-
-    return PersonalizedInterface.from_hparams(name).mods.model
-
-
 def card(name):
     """Text of the card of a shipped model: data, licence, command, figures and limits.
 

@@ -31,7 +31,7 @@ class WordExpertsModel(AdaptedModel):
 
     Example
     -------
-    >>> from vofp_plugin.inference.shipped import shipped_model
+    >>> from vofp_plugin.inference.interfaces import shipped_model
     >>> from vofp_plugin.lobes.enrollment import Enrollment
     >>> from vofp_plugin.lobes.models.ds_cnn import DSCNN
     >>> words = shipped_model("pretrained/personal-keywords")

@@ -181,6 +181,13 @@ def record(folders):
     return {"rows": rows, "models": models, "folds_of_seeds": runs}
 
 
+def written(recorded):
+    """JSON text with a row in each line."""
+    rows = ",\n".join(json.dumps(row) for row in recorded["rows"])
+    others = json.dumps({key: value for key, value in recorded.items() if key != "rows"})
+    return f'{{"rows": [\n{rows}\n], {others[1:]}\n'
+
+
 def table(recorded, enrollment, shots, kind):
     """Markdown: a system in each row, two columns for the first condition and for the last one."""
     cells = [r for r in recorded["rows"] if (r["shots"], r["kind"]) == (shots, kind)]
@@ -236,9 +243,7 @@ def main(argv=None):
     path, page = arguments.recipe / RECORD, arguments.recipe / "README.md"
     if arguments.runs:
         with whole_file(path) as partial:
-            partial.write_text(
-                json.dumps(record(arguments.runs), indent=1) + "\n", encoding="utf-8"
-            )
+            partial.write_text(written(record(arguments.runs)), encoding="utf-8")
     recorded = json.loads(path.read_text(encoding="utf-8"))
     text = rewrite(page.read_text(encoding="utf-8"), recorded)
     with whole_file(page) as partial:

@@ -127,8 +127,8 @@ def test_bad_yaml(refuse, tmp_path, text, message):
 
 def test_yaml_without_a_key_that_is_needed(refuse, tmp_path):
     yaml = tmp_path / "shared.yaml"
-    yaml.write_text(skeleton().replace("\nbad_enrollments:", "\n# bad_enrollments:"))
-    assert nothing(refuse("lacks the keys bad_enrollments; see those of vofp.yaml", yaml=yaml))
+    yaml.write_text(skeleton().replace("\ntest_samples:", "\n# test_samples:"))
+    assert nothing(refuse("lacks the keys test_samples; see those of vofp.yaml", yaml=yaml))
 
 
 @pytest.mark.parametrize(

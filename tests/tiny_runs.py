@@ -34,7 +34,7 @@ def load_prepare(recipe):
 
 def from_scratch(yaml):
     """Options for a YAML whose main model may start from a trained one."""
-    frozen = Path(yaml).name.startswith(("vofp", "film"))
+    frozen = Path(yaml).name.startswith(("vofp", "film")) and "target_speaker_kws" not in str(yaml)
     unfrozen = ["--freeze_main_model=False"] if frozen else []
     return ["--start_folder=null", *unfrozen]
 

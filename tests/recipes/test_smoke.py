@@ -34,7 +34,8 @@ SHARED = {("shared", 0)}
 ENROLLED = {("none", 0)} | {(kind, k) for kind in ("own", "stranger") for k in (1, 3)}
 BAD = {(kind, 3) for kind in (*UTTERANCE_KINDS, TWO_SPEAKERS)}
 SAMPLED = {("own_sampled", k) for k in (1, 3)}
-DETERMINISTIC = ("vofp_delta", "film", "concatenation", "fine_tuned", "nearest_mean")
+ADAPTED = ("fine_tuned", "nearest_mean", "word_experts")
+DETERMINISTIC = ("vofp_delta", "film", "concatenation", *ADAPTED)
 CONDITIONS = ("quiet", "noise", "other_noise", "quiet_enrollment")
 
 
@@ -72,7 +73,7 @@ def test_recipe_runs(request, monkeypatch, tmp_path, cache_folder, recipe, yaml,
         f"--output_folder={tmp_path / 'run'}",
         f"--cache_folder={cache_folder}",
         *TINY,
-        *from_scratch(yaml),
+        *from_scratch(RECIPES / recipe / yaml),
         "--num_epochs=1",
         *overrides.split(),
     ]

@@ -28,7 +28,7 @@ def loudest_window(wavs, length, sample_rate):
     Example
     -------
     >>> wav = torch.zeros(1, 48000)
-    >>> wav[0, 36000:40000] = torch.rand(4000)
+    >>> wav[0, 36000:40000] = 1.0
     >>> window = loudest_window(wav, 16000, 16000)
     >>> window.shape, bool(window.sum() == wav.sum())
     (torch.Size([1, 16000]), True)

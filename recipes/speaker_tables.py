@@ -65,14 +65,12 @@ class Answers(NamedTuple):
         return cls(TrialFacts(*map(np.concatenate, zip(*facts, strict=True))), pooled)
 
     def asked(self, condition, enrollment, shots):
-        """Facts and scores of K, or of "all" K together; None where there are none."""
+        """Facts and scores of K, or of "all" K together."""
         found = [
             values
             for (name, kind, k), values in self.scores.items()
             if (name, kind) == (condition, enrollment) and shots in (k, "all")
         ]
-        if not found:
-            return None
         facts = TrialFacts(*(np.tile(column, len(found)) for column in self.facts))
         return facts, np.concatenate(found)
 
@@ -89,20 +87,27 @@ def _answers(folder):
 
 def detection_rows(systems, rule):
     """Rows of {system: list of `Answers`, one of each seed}; the first system is the reference."""
-    (reference, compared), rows = next(iter(systems.items())), []
+    (reference, compared), errors, rows = next(iter(systems.items())), {}, []
     for name, seeds in systems.items():
         for pair in zip(seeds, compared, strict=False):
             if not all(map(np.array_equal, *(answers.facts for answers in pair))):
                 raise ValueError(f"Got other trials of {name} than of {reference}; test it anew.")
-        for condition, enrollment, shots in _cells(seeds[0]):
-            for kind, kinds in false_kinds(seeds[0].facts, rule).items():
-                place = condition, enrollment, shots
-                mine = _errors(seeds, place, rule, kinds)
-                row = {"system": name, "condition": condition, "enrollment": enrollment}
-                row |= {"shots": shots, "kind": kind}
-                theirs = _errors(compared, place, rule, kinds)
-                rows.append({**row, **_estimates(mine, theirs if name != reference else None)})
+        errors[name] = _errors_of_cells(seeds, rule)
+        for cell, mine in errors[name].items():
+            theirs = None if name == reference else errors[reference][cell]
+            place = dict(zip(("condition", "enrollment", "shots", "kind"), cell, strict=True))
+            rows.append({"system": name, **place, **_estimates(mine, theirs)})
     return rows
+
+
+def _errors_of_cells(seeds, rule):
+    """{(condition, enrollment, K, kind of false claims): what `_errors` gives}."""
+    kinds = false_kinds(seeds[0].facts, rule)
+    return {
+        (*place, kind): _errors(seeds, place, rule, numbers)
+        for place in _cells(seeds[0])
+        for kind, numbers in kinds.items()
+    }
 
 
 def _cells(answers):

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from vofp_plugin.dataio.manifests import SILENCE
 from vofp_plugin.lobes.enrollment import Enrollment
-from vofp_plugin.utils.seeds import seeded
+from vofp_plugin.utils.seeds import seeded, shuffled
 
 logger = get_logger(__name__)
 MANY = 10_000  # values, of which it takes less to draw a few than to shuffle all
@@ -276,12 +276,12 @@ class EpisodeBatchSampler(Sampler):
         """Speakers of an episode, each as often as any other, give or take once."""
         chosen, wanted = [], self.shape.num_speakers - self.twins
         while len(chosen) < wanted:
-            chosen += _shuffled(self.names, wanted, generator)
+            chosen += _drawn(self.names, wanted, generator)
         return chosen[:wanted] + chosen[: self.twins]
 
     def _speaker(self, name, voice, shots, generator, rooms):
         """Items of one speaker: max_shots enrollment places, then Q queries."""
-        indices = _shuffled(self.items[name], self.shape.per_speaker, generator)
+        indices = _drawn(self.items[name], self.shape.per_speaker, generator)
         if torch.rand(1, generator=generator) < self.none_fraction:
             shots = 0
         shots = min(shots, len(self.items[name]) // 2)
@@ -326,11 +326,10 @@ def share(episodes, number, rank, num_processes):
     return islice(episodes, rank, number * num_processes, num_processes)
 
 
-def _shuffled(values, number, generator):
-    """The first `number` of some values in random order; of the many others no list is made."""
+def _drawn(values, number, generator):
+    """Draws `number` of some values, each once at most; many values are not shuffled."""
     if len(values) < max(MANY, 2 * number):
-        order = torch.randperm(len(values), generator=generator)[:number].tolist()
-        return [values[i] for i in order]
+        return shuffled(values, generator)[:number]
     places = {}  # in the order drawn, each once
     while len(places) < number:
         places |= dict.fromkeys(torch.randint(len(values), (number,), generator=generator).tolist())

@@ -57,6 +57,25 @@ def test_rows_name_enrollment_and_shots():
     assert len(plot_det(curves).axes) == 1 and plot_det([]) is None
 
 
+def test_who_says_a_word_is_asked_by_the_same_trials_without_its_word():
+    rows = [
+        {"ID": f"{speaker}{word}{take}", "spk_id": speaker, "command": word}
+        for speaker in "abc"
+        for word in ("up", "down")
+        for take in range(3)
+    ]
+    both, voice = (DetectionEvaluation(rule=rule) for rule in ("target_only", "same_word"))
+    asked = voice.drawn(rows, [1, 2], 1)
+    assert asked.trials == both.drawn(rows, [1, 2], 1).trials
+    assert voice.words(asked, classes=None) is None, "no model of words is needed"
+    scores = torch.where(torch.from_numpy(asked.facts.accepted("same_word")), 1.0, -1.0)
+    scores = torch.stack([torch.zeros(len(scores)), scores], dim=1)
+    decision = voice.decide([scores], asked.facts)
+    row, *others = voice.rows({("own", 1): scores}, asked.facts, decision)
+    assert (row["negatives"], row["eer"]) == ("other speaker", 0.0)
+    assert {other["negatives"] for other in others} <= {"all kinds"}
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -42,7 +42,7 @@ def test_kinds_compare_speaker_and_word(claims):
 
 @pytest.mark.parametrize(
     "rule, accepted, rejected",
-    [("target_only", 2, 6), ("target_biased", 2, 4), ("verification", 3, 5)],
+    [("target_only", 2, 6), ("target_biased", 2, 4), ("verification", 3, 5), ("same_word", 2, 2)],
 )
 def test_rules_accept_reject_and_leave_out(claims, rule, accepted, rejected):
     assert claims.accepted(rule).sum() == accepted and claims.rejected(rule).sum() == rejected

@@ -18,7 +18,7 @@ from vofp_plugin.lobes.decision import Decision
 from vofp_plugin.lobes.soft_and import SoftAnd
 from vofp_plugin.tasks.classification import calibration_bins
 from vofp_plugin.tasks.det_curve import DetCurve
-from vofp_plugin.tasks.detection import RULES
+from vofp_plugin.tasks.detection import RULES, WORD
 
 POINTS = np.geomspace(0.001, 0.5, 50)  # FAR at which a DET curve is kept for its plot
 
@@ -94,8 +94,9 @@ class DetectionEvaluation:
         return draw(manifest, shots, num_draws, min_queries)
 
     def words(self, asked, classes):
-        """Class of the claimed word of each trial, (M,); None where words are not asked."""
-        return None if self.rule == "verification" else asked.words(classes)
+        """Class of the claimed word of each trial, (M,); None where no rule decides by words."""
+        by_words = any(WORD in RULES[rule].scores for rule in self.rules)
+        return asked.words(classes) if by_words else None
 
     def asked(self, rows, shots, min_queries, classes):
         """The test's trials: the given list, checked before anything is computed, or drawn ones.

@@ -41,6 +41,8 @@ RULES = {
     "target_biased": Rule((TARGET,), (OTHER_WORD, OTHER_BOTH)),
     # Whatever the target says.
     "verification": Rule((TARGET, OTHER_WORD), (OTHER_SPEAKER, OTHER_BOTH), (SPEAKER,)),
+    # The target's voice in a word that others say too.
+    "same_word": Rule((TARGET,), (OTHER_SPEAKER,), (SPEAKER,)),
     # The word, whoever says it; of others than the target it is left open.
     "anybody": Rule((TARGET,), (OTHER_WORD, OTHER_BOTH), (WORD,)),
 }

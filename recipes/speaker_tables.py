@@ -85,16 +85,19 @@ def _answers(folder):
         return facts, {tuple(name.split(" ")): arrays[name] - threshold for name in arrays}
 
 
-def detection_rows(systems, rule):
-    """Rows of {system: list of `Answers`, one of each seed}; the first system is the reference."""
+def detection_rows(systems, rules):
+    """Rows of {system: list of `Answers`, one of each seed}; the first system is the reference.
+
+    Of a system are the kinds of false claims that its rule rejects, by {system: rule}.
+    """
     (reference, compared), errors, rows = next(iter(systems.items())), {}, []
     for name, seeds in systems.items():
         for pair in zip(seeds, compared, strict=False):
             if not all(map(np.array_equal, *(answers.facts for answers in pair))):
                 raise ValueError(f"Got other trials of {name} than of {reference}; test it anew.")
-        errors[name] = _errors_of_cells(seeds, rule)
+        errors[name] = _errors_of_cells(seeds, rules[name])
         for cell, mine in errors[name].items():
-            theirs = None if name == reference else errors[reference][cell]
+            theirs = None if name == reference else errors[reference].get(cell)
             place = dict(zip(("condition", "enrollment", "shots", "kind"), cell, strict=True))
             rows.append({"system": name, **place, **_estimates(mine, theirs)})
     return rows
@@ -176,9 +179,9 @@ def record(folders):
         }
         rows = frame_rows(runs)
     else:
-        rule = next(iter(first.values()))["detection"]["rule"]
+        rules = {name: run["detection"]["rule"] for name, run in first.items()}
         pools = {name: [Answers.of(fs) for fs in by.values()] for name, by in by_system.items()}
-        rows = detection_rows(pools, rule)
+        rows = detection_rows(pools, rules)
     models = {
         name: {**run["model"], "steps": run["training"]["steps"]} for name, run in first.items()
     }
@@ -202,12 +205,16 @@ def table(recorded, enrollment, shots, kind):
     conditions = list(dict.fromkeys(row["condition"] for row in cells))
     conditions = conditions[:1] + conditions[1:][-1:]
     heads = [text for name in conditions for text in (name.replace("_", " "), "difference")]
-    lines = [["system", "multiply-adds (M)", *heads], ["---", *["---:"] * (1 + len(heads))]]
+    lines = [
+        ["system", "parameters (k), multiply-adds (M)", *heads],
+        ["---", *["---:"] * (1 + len(heads))],
+    ]
     for name in dict.fromkeys(row["system"] for row in cells):
-        price = recorded["models"][name]["multiply_adds_per_query"] / 1e6
+        model = recorded["models"][name]
+        price = model["parameters"] / 1e3, model["multiply_adds_per_query"] / 1e6
         mine = {row["condition"]: row for row in cells if row["system"] == name}
         texts = [text for c in conditions for text in _texts(mine.get(c))]
-        lines.append([f"`{name}`", f"{price:.2f}", *texts])
+        lines.append([f"`{name}`", "{:.0f}, {:.1f}".format(*price), *texts])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

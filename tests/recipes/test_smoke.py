@@ -129,6 +129,9 @@ def check_results(metrics, expected):
         numbers = [row[key] for key in ("value", "accuracy", "nll") if key in row]
         assert numbers and all(map(math.isfinite, numbers))
     assert metrics["training"]["steps"] == 3
+    if metrics["system"].startswith("resemblyzer"):  # of which the front end is the largest part
+        costs = metrics["model"]
+        assert costs["multiply_adds_per_query"] > 2e8 and costs["parameters"] > 1.4e6
     synthetic = metrics["recipe"].startswith("Synthetic")
     num_speakers = SYNTHETIC["num_speakers"] if synthetic else len(SPEAKERS)
     words_and_takes = len(WORDS) * TAKES

@@ -26,14 +26,14 @@ def speaker_tables():
     return module
 
 
-def run_folder(folder, system, scores, trials=TRIALS, fold=0, threshold=0.5):
+def run_folder(folder, system, scores, trials=TRIALS, fold=0, threshold=0.5, rule="target_only"):
     """A run that gave these scores to the trials."""
     (folder / "manifests").mkdir(parents=True)
     rows = [{**dict.fromkeys(MANIFEST_COLUMNS, "1"), "start": 0, **row} for row in ROWS]
     write_manifest(rows, folder / "manifests" / "test.csv")
     write_trials(trials, folder / "test_trials.txt")
     write_enrollments(ENROLLMENTS, folder / "test_enrollments.txt")
-    detection = {"rule": "target_only", "decision": {"threshold": threshold}}
+    detection = {"rule": rule, "decision": {"threshold": threshold}}
     metrics = {**made_up_run("shared", fold), "system": system, "detection": detection}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     values = np.array(scores) + threshold
@@ -60,8 +60,19 @@ def test_systems_are_compared_on_pooled_folds(speaker_tables, tmp_path):
     assert rows["cosine", "own"]["low"] is None, "too few speakers for an interval"
     assert recorded["folds_of_seeds"] == {"vofp": [2], "cosine": [2]}
     page = speaker_tables.rewrite(README, recorded)
-    assert "| `cosine` | 0.01 | " in page and "old" not in page and page.endswith("After.\n")
+    assert "| `cosine` | 2, 0.0 | " in page and "old" not in page and page.endswith("After.\n")
     assert speaker_tables.rewrite(page, recorded) == page
+
+
+def test_who_hears_voices_alone_is_compared_by_the_same_word_of_others(speaker_tables, tmp_path):
+    both = run_folder(tmp_path / "both", "vofp", RIGHT)
+    voice = run_folder(tmp_path / "voice", "resemblyzer", RIGHT, rule="same_word")
+    rows = speaker_tables.record([both, voice])["rows"]
+    kinds = {
+        name: {r["kind"] for r in rows if r["system"] == name} for name in ("vofp", "resemblyzer")
+    }
+    assert kinds["resemblyzer"] == {"other speaker"} < kinds["vofp"]
+    assert all(r["difference"] == 0 for r in rows if r["system"] == "resemblyzer")
 
 
 def test_other_trials_are_refused(speaker_tables, tmp_path):

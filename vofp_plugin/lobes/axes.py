@@ -49,7 +49,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, x):
-        """Takes them of `x` (B, C, *) over *."""
+        """Takes them of `x` (B, C, *) over all but B and C."""
         x = x.flatten(2)
         return cls(x.mean(dim=2), x.square().mean(dim=2))
 

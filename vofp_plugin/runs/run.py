@@ -139,9 +139,8 @@ class Run:
 
     def describe(self, manifests):
         """What a reader must know to run this again."""
-        hparams, model = self.hparams, self.hparams["modules"]["model"]
+        hparams = self.hparams
         place = self.yaml_file.resolve().parent.parent
-        clip = torch.zeros(1, hparams["front_end"].num_samples)
         packages = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "vofp_plugin")
         return {
             "schema_version": SCHEMA_VERSION,
@@ -160,11 +159,20 @@ class Run:
                 split: {"speakers": len(speakers_of(rows)), "utterances": len(rows)}
                 for split, rows in manifests.items()
             },
-            "model": {
-                "parameters": count_parameters(model),
-                "main_parameters": count_parameters(model.main_model),
-                "multiply_adds_per_query": count_multiply_adds(model, hparams["front_end"](clip)),
-            },
+            "model": self._costs(),
+        }
+
+    def _costs(self):
+        """Size and cost of the model, and of a frozen encoder that is its front end."""
+        model, front_end = self.hparams["modules"]["model"], self.hparams["front_end"]
+        clip = torch.zeros(1, front_end.num_samples)
+        encoder = front_end.compute_features
+        size = count_parameters(encoder)  # 0 where it computes log-mels
+        cost = count_multiply_adds(encoder, clip) if size else 0
+        return {
+            "parameters": count_parameters(model) + size,
+            "main_parameters": count_parameters(model.main_model) + size,
+            "multiply_adds_per_query": count_multiply_adds(model, front_end(clip)) + cost,
         }
 
 

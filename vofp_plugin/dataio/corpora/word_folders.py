@@ -1,7 +1,7 @@
 """Folders of words and of running speech, of any corpus, as manifest rows.
 
-    FOLDER/.../WORD/SPEAKER_*.flac           single words: Google's, Arabic and synthetic commands
-    FOLDER/SUBSET/SPEAKER/.../*.flac         running speech: LibriSpeech, speechocean762
+    FOLDER/.../WORD/SPEAKER_TAKE.flac        single words: Google's, Arabic and synthetic commands
+    FOLDER/SUBSET/SPEAKER/.../ID.flac        running speech: LibriSpeech, speechocean762
 
 Names of words and speakers begin with that of their corpus, so that equal names of two corpora are
 told apart.

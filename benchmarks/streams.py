@@ -1,12 +1,14 @@
 """False alarms, misses and latency in streams, as a curve over thresholds and a table of it.
 
-> python benchmarks/streams.py MODEL_FOLDER ... --data_folder=/path/to/shared/data
+> python benchmarks/streams.py MODEL_FOLDER ... --manifest=RUN_FOLDER/manifests/test.csv \
+      --data_folder=/path/to/shared/data
 
-In a stream a speaker says words that the models know, among running speech of others, in a room and
-in street noise. Each model listens with the speaker's profile. A word is missed if no
-event names it whose window holds its middle. Every other event is a false alarm, a second one for
-the same word too. Latency is from the end of a word to where it is told: a hop after the window.
-The folder holds Google Speech Commands, LibriSpeech, rooms and noises under their names in `PARTS`.
+In a stream a speaker of the manifest, whom the models must not be trained on, says words that they
+know, among running speech of others, in a room and in street noise. Each model listens with the
+speaker's profile. A word is missed if no event names it whose window holds its middle. Every other
+event is a false alarm, a second one for the same word too. Latency is from the end of a word to
+where it is told: a hop after the window. The folder holds Google Speech Commands, LibriSpeech,
+rooms and noises under their names in `PARTS`.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 
 from vofp_plugin.dataio.audio import load_audio
+from vofp_plugin.dataio.manifests import read_manifest
 from vofp_plugin.dataio.streams import Clip, build_stream
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
 from vofp_plugin.inference.streaming import StreamingSpotter
@@ -41,12 +44,12 @@ def files_of(data_folder, part):
     return sorted((Path(data_folder) / PARTS[part]).rglob("*.flac"))
 
 
-def recordings_of(data_folder, words, num_speakers):
-    """Words of the speakers who have most, {speaker: list of (path, word)}."""
+def recordings_of(manifest, data_folder, words, num_speakers):
+    """Words of the speakers who have most in a manifest, {speaker: list of (path, word)}."""
     speakers = defaultdict(list)
-    for path in files_of(data_folder, "words"):
-        if path.parent.name in words:
-            speakers[path.name.partition("_nohash_")[0]].append((path, path.parent.name))
+    for row in read_manifest(manifest, Path(data_folder) / PARTS["words"]).values():
+        if row["command"] in words:
+            speakers[row["spk_id"]].append((row["wav"], row["command"]))
     most = sorted(speakers, key=lambda speaker: (-len(speakers[speaker]), speaker))
     return {speaker: speakers[speaker] for speaker in most[:num_speakers]}
 
@@ -141,7 +144,7 @@ def plot(record, path):
         figure.savefig(partial, format="svg")
 
 
-def heard_by(model_folder, data_folder, speakers, hop):
+def heard_by(model_folder, manifest, data_folder, speakers, hop):
     """Curve of a model, over streams of some speakers."""
     spotter = KeywordSpotter.from_hparams(model_folder)
     rate, words = spotter.hparams.front_end.sample_rate, spotter.hparams.label_encoder.lab2ind
@@ -150,18 +153,21 @@ def heard_by(model_folder, data_folder, speakers, hop):
         "noises": [load_audio(path, rate) for path in files_of(data_folder, "noises")],
     }
     others = files_of(data_folder, "speech")
+    recordings = recordings_of(manifest, data_folder, words, speakers)
     profiles, streams = [], []
-    for seed, (speaker, found) in enumerate(recordings_of(data_folder, words, speakers).items()):
+    for seed, (speaker, found) in enumerate(recordings.items()):
         profiles.append(spotter.enroll([path for path, _ in found[:SHOTS]]))
         streams.append(stream_of(speaker, found[SHOTS:], others, places, rate, seed))
     return curve(spotter, profiles, streams, hop)
 
 
 @torch.no_grad()
-def main(model_folders, data_folder, record, speakers, hop):
+def main(model_folders, manifest, data_folder, record, speakers, hop):
     """Writes the record and a plot beside it, and prints a table."""
     torch.set_num_threads(1)
-    told = {folder: heard_by(folder, data_folder, speakers, hop) for folder in model_folders}
+    told = {
+        folder: heard_by(folder, manifest, data_folder, speakers, hop) for folder in model_folders
+    }
     with whole_file(record) as partial:
         partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     plot(told, Path(record).with_suffix(".svg"))
@@ -172,6 +178,7 @@ def parse_arguments():
     """Reads which model, and on what."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model_folders", nargs="+", help="`pretrained` of runs, or shipped models")
+    parser.add_argument("--manifest", required=True, help="of speakers whom no model has heard")
     parser.add_argument("--data_folder", required=True, help="with the folders of `PARTS`")
     parser.add_argument("--record", default=RECORD, help="file of the numbers (%(default)s)")
     parser.add_argument("--speakers", type=int, default=8, help="those with most recordings")

@@ -4,9 +4,13 @@
 
 The first run's system is what the others are compared with. Runs of one system on several folds
 are pooled, and those of several seeds averaged. `results.json` beside the README keeps the rows.
-The table stands between two marks; several K, kinds of claims or enrollments are several tables:
+The table stands between two marks; several K, kinds of claims or enrollments are several tables,
+and one may name its systems:
 
     <!-- results: own 5 all kinds -->
+    <!-- end results -->
+
+    <!-- results: own 5 other speaker: two_covariance resemblyzer -->
     <!-- end results -->
 """
 
@@ -196,10 +200,11 @@ def written(recorded):
     return f'{{"rows": [\n{rows}\n], {others[1:]}\n'
 
 
-def table(recorded, enrollment, shots, kind):
+def table(recorded, enrollment, shots, kind, systems=()):
     """Markdown: a system in each row, two columns for the first condition and for the last one."""
     cells = [r for r in recorded["rows"] if (r["shots"], r["kind"]) == (shots, kind)]
     cells = [r for r in cells if r["enrollment"] == enrollment]
+    cells = [r for r in cells if r["system"] in (systems or recorded["models"])]
     if not cells:
         raise ValueError(f"Got no rows of {enrollment} {shots} {kind}; record such runs.")
     conditions = list(dict.fromkeys(row["condition"] for row in cells))
@@ -239,7 +244,10 @@ def rewrite(text, recorded):
 
     def made(match):
         mark = f"<!-- results: {' '.join(match.groups())} -->"
-        return f"{mark}\n{table(recorded, *match.groups())}<!-- end results -->"
+        enrollment, shots, asked = match.groups()
+        kind, _, systems = asked.partition(": ")
+        lines = table(recorded, enrollment, shots, kind, systems.split())
+        return f"{mark}\n{lines}<!-- end results -->"
 
     return REGION.sub(made, text)
 

@@ -1,9 +1,11 @@
 """Decision: what is written is read again, and a damaged file says so."""
 
+import math
+
 import pytest
 import torch
 
-from vofp_plugin.lobes.decision import Decision
+from vofp_plugin.lobes.decision import Decision, class_log_odds, log_odds
 from vofp_plugin.lobes.soft_and import SoftAnd
 
 
@@ -30,3 +32,12 @@ def test_a_damaged_file_says_what_to_do(tmp_path, text):
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="Found no .*decision.json.* train again"):
         Decision.load(tmp_path / "decision.json")
+
+
+def test_log_odds_of_a_class_are_those_of_its_probability():
+    log_probs = torch.randn(7, 5).double().mul(3).log_softmax(dim=1)
+    torch.testing.assert_close(class_log_odds(log_probs), log_odds(log_probs))
+    sure = torch.tensor([[30.0, 0.0], [9.0, 0.0]]).log_softmax(dim=1)
+    most = math.log(1e6 - 1)
+    torch.testing.assert_close(class_log_odds(sure)[:, :1], torch.tensor([[most], [9.0]]))
+    assert class_log_odds(torch.zeros(1, 1)).item() == pytest.approx(most), "of the only class"

@@ -14,6 +14,12 @@ def test_it_is_the_product_of_probabilities():
     torch.testing.assert_close(soft_and(scores).sigmoid(), expected)
 
 
+def test_nearly_sure_scores_keep_their_digits():
+    scores = torch.tensor([[12.0, 15.0], [20.0, 20.0], [-15.0, 9.0], [3.0, 40.0]])
+    exact = SoftAnd(2).double()(scores.double())
+    torch.testing.assert_close(SoftAnd(2)(scores).double(), exact, rtol=1e-6, atol=0)
+
+
 def test_extreme_scores_stay_finite():
     scores = torch.tensor([[1e4, 1e4], [-1e4, -1e4], [1e4, -1e4], [80.0, 80.0]])
     assert SoftAnd(2)(scores).isfinite().all() and SoftAnd(1)(scores[:, :1]).isfinite().all()

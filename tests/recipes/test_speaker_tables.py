@@ -67,12 +67,16 @@ def test_systems_are_compared_on_pooled_folds(speaker_tables, tmp_path):
 def test_who_hears_voices_alone_is_compared_by_the_same_word_of_others(speaker_tables, tmp_path):
     both = run_folder(tmp_path / "both", "vofp", RIGHT)
     voice = run_folder(tmp_path / "voice", "resemblyzer", RIGHT, rule="same_word")
-    rows = speaker_tables.record([both, voice])["rows"]
+    recorded = speaker_tables.record([both, voice])
+    rows = recorded["rows"]
     kinds = {
         name: {r["kind"] for r in rows if r["system"] == name} for name in ("vofp", "resemblyzer")
     }
     assert kinds["resemblyzer"] == {"other speaker"} < kinds["vofp"]
     assert all(r["difference"] == 0 for r in rows if r["system"] == "resemblyzer")
+    mark = "<!-- results: own 1 other speaker: resemblyzer -->"
+    page = speaker_tables.rewrite(f"{mark}\nold\n<!-- end results -->\n", recorded)
+    assert page.startswith(f"{mark}\n| system") and page.count("\n| `") == 1
 
 
 def test_other_trials_are_refused(speaker_tables, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vofp_plugin.augment.bad_enrollment import TWO_SPEAKERS, two_speakers
-from vofp_plugin.lobes.decision import log_odds
+from vofp_plugin.lobes.decision import class_log_odds
 from vofp_plugin.tasks.detection import SCORES, WORD
 from vofp_plugin.utils.evaluation_mode import evaluation_mode
 
@@ -28,7 +28,7 @@ class ClaimScorer:
         self.model, self.condition, self.asked = model, condition, asked
         queries, self.query = np.unique(asked.query, return_inverse=True)
         log_probs, self.queries = self._hear(condition.queries, queries)
-        self.word_scores = None if words is None else log_odds(log_probs[self.query, words])
+        self.word_scores = None if words is None else class_log_odds(log_probs)[self.query, words]
 
     def scores(self, enrollment, shots):
         """Scores of all trials for a kind of `ENROLLMENTS` and K = `shots`.

@@ -18,6 +18,8 @@ class AudioModel(nn.Module):
         Called as `main_model(feats, lens)`.
     conclude : callable
         What is made of its output, such as a method of an inference class; None leaves it.
+    whole : bool
+        Whether all audio is heard; otherwise the loudest stretch of a clip's length is.
 
     Example
     -------
@@ -28,9 +30,10 @@ class AudioModel(nn.Module):
     torch.Size([1, 10])
     """
 
-    def __init__(self, front_end, main_model, conclude=None):
+    def __init__(self, front_end, main_model, conclude=None, whole=False):
         super().__init__()
         self.main_model = main_model
+        self.whole = whole
         self.conclude = nn.Identity() if conclude is None else conclude
         self._set_front_end(front_end)
 
@@ -51,7 +54,9 @@ class AudioModel(nn.Module):
         return self.conclude(self.main_model(*self.features(audio)))
 
     def features(self, audio):
-        """Features (B, T, F) and relative lengths (B,) of the loudest stretches."""
+        """Features (B, T, F) and relative lengths (B,) of what is heard."""
+        if self.whole:
+            return self.front_end(audio), torch.ones_like(audio[:, 0])
         size, rate = self.front_end.num_samples, self.front_end.sample_rate
         feats = self.front_end(loudest_window(audio, size, rate))
         lens = (torch.ones_like(audio).sum(dim=1) / size).clamp(max=1)

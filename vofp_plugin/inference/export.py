@@ -50,7 +50,7 @@ def speaker_model(spotter, profile):
     """Gives the `AudioModel` of a speaker, or of everybody if `profile` is None."""
     profile = spotter.empty_profile() if profile is None else profile
     front_end, model = spotter.hparams.front_end, spotter.merge(profile)
-    return AudioModel(front_end, model, spotter.conclude).eval()
+    return AudioModel(front_end, model, spotter.conclude, spotter.hears_whole).eval()
 
 
 def noises(front_end):

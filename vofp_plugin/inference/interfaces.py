@@ -28,6 +28,7 @@ class PersonalizedInterface(Pretrained):
 
     HPARAMS_NEEDED = ["front_end"]
     MODULES_NEEDED = ["model"]
+    hears_whole = False  # whether all of a recording is heard, or its loudest clip
 
     def __init__(self, modules=None, hparams=None, run_opts=None, **kwargs):
         _check_device(run_opts)

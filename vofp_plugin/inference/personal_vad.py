@@ -29,6 +29,8 @@ class PersonalVAD(PersonalizedInterface):
     >>> segments = vad.segments(torch.rand(48000), anna)
     """
 
+    hears_whole = True
+
     def forward(self, wavs, wav_lens=None, profiles=None):
         """Tells activity; see `activity`."""
         return self.activity(wavs, wav_lens, profiles)

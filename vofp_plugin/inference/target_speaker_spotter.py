@@ -1,11 +1,11 @@
 """Target-speaker spotter: the words of the enrolled speaker, and of nobody else."""
 
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus
 
 from vofp_plugin.inference.claims import ClaimInterface
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
-from vofp_plugin.lobes.decision import log_odds
+from vofp_plugin.lobes.decision import class_log_odds
 
 
 class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
@@ -40,7 +40,7 @@ class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
 
     def conclude(self, rows):
         """Log-probabilities (B, C) of "this word, by this speaker" of rows (B, C + 1)."""
-        return logsigmoid(self._log_odds(rows))
+        return -softplus(-self._log_odds(rows))  # no logsigmoid, which is coarse in ONNX
 
     def claim_scores(self, rows):
         """Scores (B,), in nats, that the speaker said a word of the model."""
@@ -50,5 +50,5 @@ class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
         return self.hparams.decision.threshold_at(far)
 
     def _log_odds(self, rows):
-        words, speaker = log_odds(rows[:, :-1]), rows[:, -1:]
+        words, speaker = class_log_odds(rows[:, :-1]), rows[:, -1:]
         return self.hparams.decision(torch.stack([words, speaker.expand_as(words)], dim=-1))

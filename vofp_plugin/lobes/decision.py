@@ -1,6 +1,7 @@
 """Decision: calibrated scores of a claim and the threshold from which it is accepted, as a file."""
 
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from torch import nn
 
 from vofp_plugin.lobes.soft_and import SoftAnd
 from vofp_plugin.utils.files import whole_file
+
+UNSURE = 1e-6  # of a probability, at least
 
 
 class OperatingPoint(NamedTuple):
@@ -149,4 +152,19 @@ def log_odds(log_probs):
     >>> log_odds(torch.tensor([0.5]).log())
     tensor([0.])
     """
-    return log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))
+    return log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - UNSURE))
+
+
+def class_log_odds(log_probs):
+    """Log-odds (*, C), in nats, of log-probabilities (*, C) of all classes; bounded as `log_odds`.
+
+    They are taken from the other classes, which tells more digits where one is nearly sure.
+
+    Example
+    -------
+    >>> class_log_odds(torch.tensor([0.5, 0.3, 0.2]).log()).exp()
+    tensor([1.0000, 0.4286, 0.2500])
+    """
+    itself = torch.eye(log_probs.shape[-1], dtype=torch.bool, device=log_probs.device)
+    others = log_probs.unsqueeze(-2).masked_fill(itself, -math.inf).logsumexp(dim=-1)
+    return (log_probs - others).clamp(max=math.log(1 / UNSURE - 1))

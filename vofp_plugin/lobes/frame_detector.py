@@ -45,7 +45,8 @@ class FrameDetector(Detector):
     def answer(self, log_probs, scores):
         """Joins log-probabilities of speech (B, T, 2) and scores of frames (B, T): (B, T, 3)."""
         silence, speech = log_probs.unbind(dim=2)
-        answers = [silence, speech + F.logsigmoid(scores), speech + F.logsigmoid(-scores)]
+        target, others = -F.softplus(-scores), -F.softplus(scores)  # see `TargetSpeakerSpotter`
+        answers = [silence, speech + target, speech + others]
         return torch.stack(answers, dim=2)
 
     def forward(self, feats, lens=None, weights=None):

@@ -74,12 +74,12 @@ class SoftAnd(nn.Module):
 
 
 def _log_odds(scores, scale, offset):
-    log_true = nn.functional.logsigmoid(scale * scores + offset)
-    if scores.shape[-1] == 1:  # exact where sigmoid is 1
-        return (scale * scores + offset).squeeze(-1)
-    log_true = log_true.sum(dim=-1)
-    # log(1 - p) by expm1, which keeps digits where p is nearly 1.
-    return log_true - (-torch.expm1(log_true.clamp(max=-1e-12))).log()
+    against, *others = (-(scale * scores + offset)).unbind(dim=-1)
+    # 1 / p - 1 of p = p1 p2 is a + b + a b of those of p1 and p2. Nothing is taken from 1, by which
+    # runtimes that round otherwise would lose the digits.
+    for other in others:
+        against = torch.stack([against, other, against + other], dim=-1).logsumexp(dim=-1)
+    return -against
 
 
 def _balanced(accepted, weights):

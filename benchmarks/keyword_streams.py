@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from keyword_peers import load_run
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, load_audio
+from vofp_plugin.dataio.audio import audio_files, load_audio
 from vofp_plugin.dataio.manifests import read_manifest
 from vofp_plugin.dataio.splits import manifest_paths
 from vofp_plugin.dataio.streams import Clip, build_stream, speech_bounds
@@ -122,8 +122,7 @@ def alarms(scores, threshold, spans=()):
 
 def speech_of(folder, rate):
     """Running speech below a folder, (L,)."""
-    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix in AUDIO_SUFFIXES]
-    return torch.cat([load_audio(path, rate) for path in paths])
+    return torch.cat([load_audio(path, rate) for path in audio_files(folder)])
 
 
 def rates(listener, takes, running):

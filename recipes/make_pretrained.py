@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, load_audio
+from vofp_plugin.dataio.audio import audio_files, load_audio
 from vofp_plugin.dataio.manifests import read_manifest
 from vofp_plugin.dataio.quality import assess
 from vofp_plugin.dataio.splits import manifest_paths
@@ -139,7 +139,7 @@ def scores(spotter, wavs):
 def windows(folder, front_end):
     """Clips of all speech in a folder, end to end, without those in which nobody speaks."""
     clips = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES):
+    for path in audio_files(folder):
         clips += load_audio(path, front_end.sample_rate).split(front_end.num_samples)
     whole = [clip for clip in clips if len(clip) == front_end.num_samples]
     return [clip for clip in whole if not assess(clip, front_end.sample_rate).refused]

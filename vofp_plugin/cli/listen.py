@@ -80,9 +80,8 @@ def _tell_speech(arguments, vad):
         raise ValueError(f"got the stream {arguments.stream} for a PersonalVAD; give an audio file")
     if arguments.profile is None:
         raise ValueError("got no --profile; give that of the speaker who is listened for")
-    profile, threshold = load_profile(arguments, vad), arguments.threshold
-    threshold = 0.5 if threshold is None else threshold
-    for start, end in vad.segments(arguments.stream, profile, threshold):
+    given = {} if arguments.threshold is None else {"threshold": arguments.threshold}
+    for start, end in vad.segments(arguments.stream, load_profile(arguments, vad), **given):
         times = {"start": round(start, 2), "end": round(end, 2)}
         print(json.dumps({**times, "speaker": arguments.speaker}), flush=True)
 

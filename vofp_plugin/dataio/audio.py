@@ -1,5 +1,7 @@
 """Audio: files and waveforms read in one place, and refused where nothing could be made of them."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torchaudio
@@ -13,6 +15,23 @@ logger = get_logger(__name__)
 AUDIO_SUFFIXES = (".wav", ".flac")
 SHORTEST = 0.1  # s, of what may be enrolled or asked
 HIGHEST_PEAK = 4.0  # of a waveform that may have been amplified, with full scale at 1
+
+
+def audio_files(folder):
+    """Recordings in a folder and its subfolders, sorted; hidden ones are none.
+
+    Example
+    -------
+    >>> audio_files(getfixture("tmp_path"))
+    []
+    """
+    folder = Path(folder)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def read_audio(path, sample_rate=16000):

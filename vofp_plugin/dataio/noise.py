@@ -4,27 +4,10 @@ from pathlib import Path
 
 import torch
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, read_audio
+from vofp_plugin.dataio.audio import audio_files, read_audio
 
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls as 1 / frequency ** exponent
 PARTS = ("train", "test")
-
-
-def noise_files(noise_folder):
-    """Paths of the noises in a folder and its subfolders, sorted; hidden ones are none.
-
-    Example
-    -------
-    >>> noise_files(getfixture("tmp_path"))
-    []
-    """
-    folder = Path(noise_folder)
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
 
 
 def check_noises(noise_folder, sample_rate, shortest):
@@ -193,7 +176,7 @@ def _power(wavs):
 
 
 def _files(noise_folder):
-    files = noise_files(noise_folder)
+    files = audio_files(noise_folder)
     if not files:
         raise FileNotFoundError(
             f"Found no .wav or .flac file in {noise_folder}; give a folder of noises, or "

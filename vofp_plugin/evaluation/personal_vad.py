@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vofp_plugin.dataio.audio import read_audio
-from vofp_plugin.dataio.noise import load_noises, noise_files
+from vofp_plugin.dataio.audio import audio_files, read_audio
+from vofp_plugin.dataio.noise import load_noises
 from vofp_plugin.evaluation.streams import StreamStudio, draw_streams, write_streams
 from vofp_plugin.lobes.enrollment import Enrollment
 from vofp_plugin.tasks.average_precision import average_precision
@@ -101,7 +101,7 @@ class PersonalVadEvaluation:
         noises = load_noises(self.noise_folder, "test", sample_rate)
         if self.room_folder is None:
             return [], noises
-        paths = noise_files(self.room_folder)
+        paths = audio_files(self.room_folder)
         if not paths:
             raise FileNotFoundError(
                 f"Found no .wav or .flac file in {self.room_folder}; give a folder of impulse "

@@ -18,9 +18,8 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
+from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, audio_files
 from vofp_plugin.dataio.manifests import SILENCE, some, utterance_rows
-from vofp_plugin.dataio.noise import noise_files
 from vofp_plugin.dataio.splits import is_prepared, mark_prepared, stable_shuffle, write_splits
 
 logger = get_logger(__name__)
@@ -195,7 +194,7 @@ def silence_rows(data_folder, num_keywords, sample_rate):
     `vofp_plugin.dataio.noise.load_noises`: so no noise is asked that was added in training.
     """
     cuts, length = {"train": {}, "asked": {}}, round(CUT * sample_rate)
-    files = [(path, SILENCE, SILENCE) for path in noise_files(data_folder / NOISE_FOLDER)]
+    files = [(path, SILENCE, SILENCE) for path in audio_files(data_folder / NOISE_FOLDER)]
     for noise in utterance_rows(files, data_folder, sample_rate):
         middle = (noise["stop"] + 1) // 2
         for part, start, stop in (("train", 0, middle), ("asked", middle, noise["stop"])):

@@ -11,7 +11,7 @@ assessment. Interspeech 2021.
 
 from pathlib import Path
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES
+from vofp_plugin.dataio.audio import audio_files
 from vofp_plugin.dataio.chunks import in_chunks
 from vofp_plugin.dataio.manifests import (
     DATA_ROOT,
@@ -97,7 +97,7 @@ def prepare_speechocean762(
 
 
 def _impostor_rows(folder, sample_rate):
-    paths = sorted(p for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES)
+    paths = audio_files(folder)
     if not paths:
         raise FileNotFoundError(
             f"Found no audio in {folder}; give LibriSpeech as --impostor_folder, or null for none."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from vofp_plugin.dataio.audio import AUDIO_SUFFIXES, read_audio
+from vofp_plugin.dataio.audio import audio_files, read_audio
 from vofp_plugin.dataio.corpora.cut_words import cut_words
 from vofp_plugin.dataio.manifests import DATA_ROOT, drop_duplicates, utterance_rows
 
@@ -116,13 +116,11 @@ def _cut(row, sample_rate):
 
 
 def _audio_files(folder):
-    """Audio files below a folder, sorted, without those in folders that begin with _ or a point."""
-    folder = Path(folder)
+    """Recordings below a folder, sorted, without those in folders that begin with _."""
     return [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not any(part[0] in "._" for part in path.relative_to(folder).parts)
+        for path in audio_files(folder)
+        if not any(part.startswith("_") for part in path.relative_to(folder).parts)
     ]
 
 

@@ -84,10 +84,10 @@ def test_exports_print_a_row_for_every_file(repo_root, shared_data, tmp_path, mo
     assert exports.table(record) in capsys.readouterr().out
 
 
-def test_page_shows_the_record_of_exports(repo_root):
-    record = json.loads((repo_root / "benchmarks" / "exports.json").read_text())
-    table = load(repo_root, "exports").table(record)
-    assert table in (repo_root / "docs" / "speed.md").read_text()
+@pytest.mark.parametrize("name", ["exports", "streams"])
+def test_page_shows_what_was_recorded(repo_root, name):
+    record = json.loads((repo_root / "benchmarks" / f"{name}.json").read_text())
+    assert load(repo_root, name).table(record) in (repo_root / "docs" / "speed.md").read_text()
 
 
 @pytest.fixture

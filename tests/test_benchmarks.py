@@ -11,7 +11,7 @@ import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from spotters import random_spotter
 
-from vofp_plugin.dataio.manifests import write_manifest
+from vofp_plugin.dataio.manifests import utterance_rows, write_manifest
 from vofp_plugin.dataio.streams import Span
 from vofp_plugin.inference.streaming import Event
 
@@ -53,13 +53,9 @@ def test_streams_write_a_curve_of_real_speech(
     monkeypatch.setattr(streams.KeywordSpotter, "from_hparams", lambda folder: spotter)
     words = shared_data / streams.PARTS["words"]
     paths = sorted(p for w in spotter.hparams.label_encoder.lab2ind for p in (words / w).glob("*"))
-    rows = [
-        {"ID": f"{p.parent.name}_{p.stem}", "spk_id": p.name.split("_")[0], "wav": p, "start": 0}
-        | {"command": p.parent.name, "duration": 1.0, "stop": 16000, "transcript": p.parent.name}
-        for p in paths
-    ]
-    most, _ = Counter(row["spk_id"] for row in rows).most_common(1)[0]
-    write_manifest([row for row in rows if row["spk_id"] == most][:6], tmp_path / "test.csv")
+    most, _ = Counter(p.name.split("_")[0] for p in paths).most_common(1)[0]
+    asked = [(p, most, p.parent.name) for p in paths if p.name.startswith(most)][:6]
+    write_manifest(utterance_rows(asked, words), tmp_path / "test.csv")
     record = tmp_path / "streams.json"
     streams.main(["model"], tmp_path / "test.csv", shared_data, record, speakers=1, hop=1.0)
     curves = json.loads((tmp_path / "streams.json").read_text())

@@ -34,7 +34,6 @@ TAKES = [utter(take=1), utter(take=2)]
 
 @pytest.fixture(scope="module")
 def spotter():
-    torch.manual_seed(0)
     return random_spotter()
 
 

@@ -66,17 +66,17 @@ def read_smoke_table():
         return [tuple(row.values()) for row in csv.DictReader(file)]
 
 
+TABLE = read_smoke_table()
+
+
 def runs_elsewhere(row):
     """Whether an earlier row is the same variant on another corpus."""
     recipe, yaml, _ = row
-    table = read_smoke_table()
-    earlier = [(Path(recipe).name, yaml) for recipe, yaml, _ in table[: table.index(row)]]
+    earlier = [(Path(recipe).name, yaml) for recipe, yaml, _ in TABLE[: TABLE.index(row)]]
     return yaml not in FOUNDATIONS and (Path(recipe).name, yaml) in earlier
 
 
-@pytest.mark.parametrize(
-    "recipe, yaml, overrides", list(filter(runs_elsewhere, read_smoke_table()))
-)
+@pytest.mark.parametrize("recipe, yaml, overrides", list(filter(runs_elsewhere, TABLE)))
 def test_variant_is_made(tmp_path, recipe, yaml, overrides):
     options = ["--data_folder=data", f"--output_folder={tmp_path}", *overrides.split()]
     given = dict(option.removeprefix("--").split("=", 1) for option in options)
@@ -86,9 +86,7 @@ def test_variant_is_made(tmp_path, recipe, yaml, overrides):
     assert isinstance(hparams["modules"]["model"], torch.nn.Module)
 
 
-@pytest.mark.parametrize(
-    "recipe, yaml, overrides", list(filterfalse(runs_elsewhere, read_smoke_table()))
-)
+@pytest.mark.parametrize("recipe, yaml, overrides", list(filterfalse(runs_elsewhere, TABLE)))
 def test_recipe_runs(request, monkeypatch, tmp_path, cache_folder, recipe, yaml, overrides):
     if yaml.startswith("resemblyzer") and find_spec("resemblyzer") is None:
         pytest.skip("needs the extra 'peers'")
@@ -149,7 +147,7 @@ def check_files(folder):
 
 
 def test_every_recipe_yaml_has_one_row():
-    rows = [f"{recipe}/hparams/{yaml}" for recipe, yaml, _ in read_smoke_table()]
+    rows = [f"{recipe}/hparams/{yaml}" for recipe, yaml, _ in TABLE]
     yamls = [path.relative_to(RECIPES).as_posix() for path in RECIPES.glob("*/*/hparams/*.yaml")]
     assert sorted(rows) == sorted(yaml for yaml in yamls if yaml.split("/")[1] not in ELSEWHERE)
 

@@ -98,10 +98,12 @@ class Answerer(AudioModel):
         {parameter name: shape} of one speaker's weights.
     conclude : callable
         As for `AudioModel`.
+    whole : bool
+        As for `AudioModel`.
     """
 
-    def __init__(self, front_end, model, shapes, conclude=None):
-        super().__init__(front_end, model, conclude)
+    def __init__(self, front_end, model, shapes, conclude=None, whole=False):
+        super().__init__(front_end, model, conclude, whole)
         self.shapes = {name: torch.Size(shape) for name, shape in shapes.items()}
 
     def forward(self, audio, weights):

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
-from torch.nn.functional import logsigmoid
+
+from vofp_plugin.lobes.decision import log_probability
 
 
 class EnrolledWords:
@@ -76,4 +77,4 @@ class EnrolledWords:
         _, codes = self.spotter.mods.model.hear(*self.spotter.features(wavs, wav_lens))
         scores = self.spotter.mods.model.head.all_pairs(codes, self.weights)  # (C, B, 2)
         log_odds = self.spotter.claim_scores(scores.flatten(0, 1)).unflatten(0, scores.shape[:2])
-        return logsigmoid(log_odds - self.threshold).t().cpu()
+        return log_probability(log_odds - self.threshold).t().cpu()

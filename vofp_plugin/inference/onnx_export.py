@@ -79,7 +79,8 @@ def export_onnx_pair(spotter, folder):
         )
     weights = empty.weights(model)
     shapes = {name: weight.shape[1:] for name, weight in weights.items()}
-    answerer = Answerer(front_end, model, shapes, spotter.conclude).eval()
+    heard = spotter.conclude, spotter.hears_whole
+    answerer = Answerer(front_end, model, shapes, *heard).eval()
     enroller = Enroller(front_end, model).eval()
     with torch.no_grad():
         model(*answerer.features(noises(front_end)[0]), weights)  # checks it once, not in the graph

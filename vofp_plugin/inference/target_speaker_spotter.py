@@ -1,11 +1,10 @@
 """Target-speaker spotter: the words of the enrolled speaker, and of nobody else."""
 
 import torch
-from torch.nn.functional import softplus
 
 from vofp_plugin.inference.claims import ClaimInterface
 from vofp_plugin.inference.keyword_spotter import KeywordSpotter
-from vofp_plugin.lobes.decision import class_log_odds
+from vofp_plugin.lobes.decision import class_log_odds, log_probability
 
 
 class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
@@ -40,7 +39,7 @@ class TargetSpeakerSpotter(ClaimInterface, KeywordSpotter):
 
     def conclude(self, rows):
         """Log-probabilities (B, C) of "this word, by this speaker" of rows (B, C + 1)."""
-        return -softplus(-self._log_odds(rows))  # no logsigmoid, which is coarse in ONNX
+        return log_probability(self._log_odds(rows))
 
     def claim_scores(self, rows):
         """Scores (B,), in nats, that the speaker said a word of the model."""

@@ -155,6 +155,17 @@ def log_odds(log_probs):
     return log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - UNSURE))
 
 
+def log_probability(log_odds):
+    """Log-probability (*) of log-odds (*); torch's own logsigmoid is coarse where ONNX runs it.
+
+    Example
+    -------
+    >>> log_probability(torch.tensor([0.0])).exp()
+    tensor([0.5000])
+    """
+    return -nn.functional.softplus(-log_odds)
+
+
 def class_log_odds(log_probs):
     """Log-odds (*, C), in nats, of log-probabilities (*, C) of all classes; bounded as `log_odds`.
 

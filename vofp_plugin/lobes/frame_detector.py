@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from vofp_plugin.lobes.decision import log_probability
 from vofp_plugin.lobes.detector import Detector
 
 
@@ -45,8 +46,7 @@ class FrameDetector(Detector):
     def answer(self, log_probs, scores):
         """Joins log-probabilities of speech (B, T, 2) and scores of frames (B, T): (B, T, 3)."""
         silence, speech = log_probs.unbind(dim=2)
-        target, others = -F.softplus(-scores), -F.softplus(scores)  # see `TargetSpeakerSpotter`
-        answers = [silence, speech + target, speech + others]
+        answers = [silence, speech + log_probability(scores), speech + log_probability(-scores)]
         return torch.stack(answers, dim=2)
 
     def forward(self, feats, lens=None, weights=None):

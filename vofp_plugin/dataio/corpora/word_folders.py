@@ -48,7 +48,7 @@ def word_rows(folder, sample_rate=16000, words=None):
     >>> [(row["spk_id"], row["command"]) for row in word_rows(folder)]
     [('mine:ann', 'mine:yes')]
     """
-    paths = [path for path in _audio_files(folder) if "_" in path.stem]
+    paths = [path for path in _corpus_files(folder) if "_" in path.stem]
     if words is not None:
         paths = [path for path in paths if path.parent.name in set(words)]
     if not paths:
@@ -78,7 +78,7 @@ def speech_rows(folder, sample_rate=16000):
     -------
     list of dict
     """
-    paths, corpus = _audio_files(folder), _corpus(folder)
+    paths, corpus = _corpus_files(folder), _corpus(folder)
     if not paths:
         raise FileNotFoundError(f"Found no .wav or .flac in {folder}; expected running speech.")
     facts = [(path, f"{corpus}:{_speaker(path, folder)}", corpus) for path in paths]
@@ -115,7 +115,7 @@ def _cut(row, sample_rate):
     ]
 
 
-def _audio_files(folder):
+def _corpus_files(folder):
     """Recordings below a folder, sorted, without those in folders that begin with _."""
     return [
         path
